@@ -1,0 +1,39 @@
+//! Version `v1alpha1`. The doc comments of spec and status are the descriptions in the CRD: they speak to its user.
+
+mod access;
+mod auth;
+pub mod conditions;
+mod limits;
+mod network;
+pub mod reasons;
+mod secrets;
+mod server;
+mod source;
+mod status;
+mod tls;
+mod transport;
+mod workload;
+
+pub use access::{Access, AccessRule, Effect, PrincipalMatch, ServiceAccountName};
+pub use auth::{Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts};
+pub use limits::{Audit, AuditLevel, Limits};
+pub use network::{Egress, EgressDestination, Ingress, Network};
+pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};
+pub use server::{McpServer, McpServerSpec};
+pub use source::{Image, PullPolicy, Source};
+pub use status::{Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool};
+pub use tls::{Builtin, CertificateIssuer, ClientAuth, Tls};
+pub use transport::{Transport, TransportType};
+pub use workload::Workload;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name of an object in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}

@@ -1,0 +1,97 @@
+//! Who may call which tool.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who may call which tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("spec.access.rules: two rules have the same name: give each its own, audit lines call them by it"))]
+pub struct Access {
+    /// Rules. Deny wins over Allow, nothing matching is a deny, their order does not matter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub rules: Vec<AccessRule>,
+}
+
+/// One rule: it matches when one of its principals and one of its tools do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+pub struct AccessRule {
+    /// Name of the rule in audit lines.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+
+    /// What a match does. Default: Allow.
+    #[serde(default)]
+    pub effect: Effect,
+
+    /// Whom the rule is about: any of these.
+    #[schemars(length(min = 1, max = 32))]
+    pub principals: Vec<PrincipalMatch>,
+
+    /// Tools that it is about, as globs: any of these.
+    #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
+    pub tools: Vec<String>,
+}
+
+/// What a matching rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Effect {
+    /// Permits, unless a Deny matches too.
+    #[default]
+    Allow,
+    /// Refuses, whatever else matches.
+    Deny,
+}
+
+/// Whom a rule is about: exactly one of `subject`, `group`, `serviceAccount`, `spiffeId` and `anyAuthenticated`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated: make one entry for each"))]
+#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group)").message("spec.access.rules[].principals[].issuer goes with subject or group only: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("spec.access.rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
+#[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("spec.access.rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
+pub struct PrincipalMatch {
+    /// Exact subject of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub subject: Option<String>,
+
+    /// Exact group of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub group: Option<String>,
+
+    /// Name of the issuer (in `spec.auth.issuers`) that subject or group must come from. Default: any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub issuer: Option<String>,
+
+    /// A Kubernetes ServiceAccount that proved itself by its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountName>,
+
+    /// Exact SPIFFE id of a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub spiffe_id: Option<String>,
+
+    /// Everyone with a verified identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any_authenticated: Option<bool>,
+}
+
+/// A Kubernetes ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountName {
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}

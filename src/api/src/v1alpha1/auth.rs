@@ -1,0 +1,92 @@
+//! What counts as evidence of who is calling.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::LocalRef;
+
+/// What counts as evidence of who is calling. Each member opens one way; a caller needs one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.all(i, self.issuers.exists_one(o, o.name == i.name) && self.issuers.exists_one(o, o.url == i.url))").message("spec.auth.issuers: two entries have the same name or url: give each its own"))]
+pub struct Auth {
+    /// OpenID Connect or OAuth 2.1 authorization servers whose JWT access tokens are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub issuers: Vec<Issuer>,
+
+    /// Tokens of Kubernetes ServiceAccounts of this cluster, made for this server's audience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_service_accounts: Option<KubernetesServiceAccounts>,
+
+    /// Client certificates as identities of their own, for callers that send no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// An authorization server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and neither 'kubernetes' nor 'certificate'"))]
+#[x_kube(validation = Rule::new("self.url.matches('^https://[^/?#]+[^?#]*$')").message("spec.auth.issuers[].url must begin with https:// and have neither query nor fragment"))]
+#[x_kube(validation = Rule::new("!has(self.jwksUrl) || self.jwksUrl.matches('^https://[^/?#]+')").message("spec.auth.issuers[].jwksUrl must begin with https://, since whoever answers it decides whom the server believes"))]
+pub struct Issuer {
+    /// Name by which rules and audit lines call this issuer.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+
+    /// Issuer identifier: exactly what its tokens carry as `iss`.
+    #[schemars(length(min = 1, max = 512))]
+    pub url: String,
+
+    /// Audiences of which a token must carry one. Default: the server's own URL (`status.address.url`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub audiences: Vec<String>,
+
+    /// Where its keys are. Default: its metadata says so (OpenID Connect Discovery, RFC 8414).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub jwks_url: Option<String>,
+
+    /// ConfigMap in the same namespace whose key `ca.crt` (PEM) holds further authorities to trust when talking to the
+    /// issuer. Default: the public ones. If it is missing the server is left as it is, and `PolicyReady` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<LocalRef>,
+
+    /// Which claims say who the caller is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claims>,
+}
+
+/// Which claims of a token say who the caller is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claims {
+    /// Claim with the subject. Default: `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub subject: Option<String>,
+
+    /// Claim with the groups, a string or a list of strings. Default: `groups`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub groups: Option<String>,
+}
+
+/// Tokens of Kubernetes ServiceAccounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesServiceAccounts {
+    /// Audiences of which a token must carry one. Default: the server's own URL (`status.address.url`). A client gets
+    /// such a token from a projected volume with that audience.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub audiences: Vec<String>,
+}
+
+/// Client certificates as identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificates {}

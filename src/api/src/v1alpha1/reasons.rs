@@ -1,0 +1,90 @@
+//! Reasons: the closed set of words that conditions, events and metrics share. They are part of the API.
+
+/// Condition types.
+pub mod condition {
+    /// The spec makes sense.
+    pub const ACCEPTED: &str = "Accepted";
+    /// The proxy's certificate and the trust bundle exist and are current.
+    pub const CERTIFICATE_READY: &str = "CertificateReady";
+    /// Every secret that the spec names was found by the kubelet.
+    pub const SECRETS_READY: &str = "SecretsReady";
+    /// The NetworkPolicy is in place.
+    pub const NETWORK_ISOLATED: &str = "NetworkIsolated";
+    /// The rules are compiled and, once a proxy reports, in force in every one.
+    pub const POLICY_READY: &str = "PolicyReady";
+    /// The wanted pods are ready.
+    pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
+    /// An MCP handshake through the proxy has succeeded.
+    pub const VERIFIED: &str = "Verified";
+    /// Nothing unsafe was opened.
+    pub const HARDENED: &str = "Hardened";
+    /// All of the above.
+    pub const READY: &str = "Ready";
+    /// Work towards the spec goes on (kstatus).
+    pub const RECONCILING: &str = "Reconciling";
+    /// Work towards the spec cannot go on without a change by someone else (kstatus).
+    pub const STALLED: &str = "Stalled";
+}
+
+/// The spec makes sense.
+pub const ACCEPTED: &str = "Accepted";
+/// The spec breaks a rule that the schema cannot express.
+pub const INVALID: &str = "Invalid";
+/// `spec.suspend` is set.
+pub const SUSPENDED: &str = "Suspended";
+/// An object of the same name stands in the way and belongs to someone else.
+pub const FOREIGN_OBJECT: &str = "ForeignObject";
+/// The API server refused or failed a write; it is tried again.
+pub const APPLY_FAILED: &str = "ApplyFailed";
+/// The operator may not write Secrets in this namespace.
+pub const NO_RIGHT_ON_SECRETS: &str = "NoRightOnSecrets";
+/// The certificate is valid and its renewal is scheduled.
+pub const ISSUED: &str = "Issued";
+/// A ConfigMap with authorities that the spec names is missing or unreadable.
+pub const CA_NOT_FOUND: &str = "CaNotFound";
+/// The spec names no secret.
+pub const NONE_DECLARED: &str = "NoneDeclared";
+/// Every secret was found.
+pub const MOUNTED: &str = "Mounted";
+/// A Secret or one of its keys is missing.
+pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+/// The NetworkPolicy is in place.
+pub const ENFORCED_BY_POLICY: &str = "DefaultDeny";
+/// The rules are compiled and handed to the proxies.
+pub const COMPILED: &str = "Compiled";
+/// Every proxy that reports enforces this generation.
+pub const IN_FORCE: &str = "InForce";
+/// A proxy refused its configuration.
+pub const CONFIG_REJECTED: &str = "ConfigRejected";
+/// The issuer of ServiceAccount tokens could not be read from the cluster.
+pub const CLUSTER_ISSUER_UNKNOWN: &str = "ClusterIssuerUnknown";
+/// The wanted pods are ready.
+pub const AVAILABLE: &str = "Available";
+/// Scaled to nothing.
+pub const SCALED_TO_ZERO: &str = "ScaledToZero";
+/// Pods are on their way.
+pub const PROGRESSING: &str = "Progressing";
+/// An image cannot be pulled.
+pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+/// A container ends again and again.
+pub const CRASHING: &str = "CrashLoop";
+/// A container cannot be configured.
+pub const CONTAINER_CONFIG: &str = "ContainerConfigError";
+/// Pods cannot be created.
+pub const PODS_REFUSED: &str = "PodsRefused";
+/// The handshake succeeded.
+pub const HANDSHAKE_SUCCEEDED: &str = "HandshakeSucceeded";
+/// The server did not speak MCP.
+pub const HANDSHAKE_FAILED: &str = "HandshakeFailed";
+/// The proxy cannot be reached.
+pub const PROXY_UNREACHABLE: &str = "ProxyUnreachable";
+/// Nobody was asked yet.
+pub const PENDING: &str = "Pending";
+/// Nothing unsafe was opened.
+pub const CLOSED: &str = "Closed";
+/// Something was opened that weakens the server.
+pub const OPENED: &str = "Opened";
+/// All is well.
+pub const READY: &str = "Ready";
+/// Nothing to do.
+pub const SETTLED: &str = "Settled";

@@ -1,0 +1,16 @@
+//! What operator and proxy agree on: the proxy's configuration file, what it reports back, and where things stand in the
+//! pod. The operator writes [`ProxyConfig`] as JSON, the proxy reads it; both compile against this one crate.
+//!
+//! Knows nothing of Kubernetes, HTTP or how a rule is decided.
+
+mod proxy;
+mod report;
+
+/// Where the parts of a pod find each other. Changing one of these changes the pod template of every server.
+pub mod pod;
+
+pub use proxy::{
+    AuditLevel, Authentication, ClientAuth, Effect, Issuer, KeySource, Limits, PrincipalMatch, ProxyConfig, Rule,
+    TokenKind, Upstream,
+};
+pub use report::{Handshake, HandshakeFailure, Leaf, ProxyReport, ServerInfo};

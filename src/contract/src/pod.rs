@@ -1,0 +1,28 @@
+//! Paths, ports and names inside the pod.
+
+/// Port on which the proxy answers MCP, TLS only.
+pub const PROXY_PORT: u16 = 8443;
+/// Port of the proxy's health, readiness and metrics, and of the keys that verify the signed identity. Plain HTTP.
+pub const ADMIN_PORT: u16 = 9090;
+/// Where the server listens when the manifest does not say.
+pub const DEFAULT_SERVER_PORT: u16 = 8080;
+/// MCP endpoint of the server when the manifest does not say.
+pub const DEFAULT_SERVER_PATH: &str = "/mcp";
+
+/// The proxy's configuration, a [`ProxyConfig`](crate::ProxyConfig) in JSON, in a mounted ConfigMap.
+pub const CONFIG_FILE: &str = "/etc/cardea/config/proxy.json";
+/// Folder with `tls.crt` and `tls.key` of the proxy's own leaf, a mounted Secret.
+pub const TLS_DIR: &str = "/etc/cardea/tls";
+/// Folder with the trust bundle, a mounted ConfigMap.
+pub const TRUST_DIR: &str = "/etc/cardea/trust";
+/// Key of the trust domain's authorities in the trust bundle (PEM).
+pub const TRUST_BUNDLE_KEY: &str = "ca.crt";
+/// Key of the other authorities whose client certificates are accepted, if any (PEM).
+pub const CLIENT_CA_KEY: &str = "clients.crt";
+
+/// The proxy's read-only report for the operator, a [`ProxyReport`](crate::ProxyReport) in JSON.
+pub const REPORT_PATH: &str = "/.cardea/status";
+/// Header in which the server finds who is calling: a JWT signed by the proxy (ES256).
+pub const IDENTITY_HEADER: &str = "x-cardea-identity";
+/// Where the server finds the keys that verify [`IDENTITY_HEADER`], on [`ADMIN_PORT`] of its own pod.
+pub const IDENTITY_KEYS_PATH: &str = "/identity/jwks.json";

@@ -1,0 +1,198 @@
+//! The proxy's configuration file.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the proxy is told. It is swapped whole: a file that does not read or compile leaves the former in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// `metadata.generation` of the `McpServer` that this was built from.
+    pub generation: i64,
+    /// Namespace of the `McpServer`.
+    pub namespace: String,
+    /// Name of the `McpServer`.
+    pub name: String,
+    /// Canonical URL of the MCP endpoint, `https://…`: the resource of RFC 8707 and of the RFC 9728 metadata, and the
+    /// audience of a token for this server.
+    pub resource: String,
+    /// Authorities (`host` or `host:port`, lower case) that a request may name in `Host` or `:authority`.
+    pub hosts: Vec<String>,
+    /// SPIFFE trust domain of the built-in authority, without scheme.
+    pub trust_domain: String,
+    /// SPIFFE id that may read the report.
+    pub operator: String,
+    /// Where the MCP server listens, on loopback of the same pod.
+    pub upstream: Upstream,
+    /// Whether a connection needs a client certificate.
+    pub client_auth: ClientAuth,
+    /// What counts as evidence of identity.
+    pub authentication: Authentication,
+    /// Who may call what. Deny wins over Allow, nothing matching is a deny.
+    pub rules: Vec<Rule>,
+    /// Bounds of one request.
+    pub limits: Limits,
+    /// What is audited.
+    pub audit: AuditLevel,
+}
+
+/// Where the MCP server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upstream {
+    /// TCP port on loopback.
+    pub port: u16,
+    /// Path of the MCP endpoint, with a leading slash.
+    pub path: String,
+}
+
+/// Whether a connection needs a client certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientAuth {
+    /// The handshake fails without one.
+    Required,
+    /// Asked for, checked if sent.
+    Optional,
+    /// Not asked for.
+    None,
+}
+
+/// What counts as evidence of identity. With neither issuer nor certificates every request is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authentication {
+    /// Issuers of bearer tokens, kept apart: a token is only checked against the keys of the issuer it names.
+    pub issuers: Vec<Issuer>,
+    /// Whether a verified client certificate is an identity by itself when no token is sent.
+    pub client_certificates: bool,
+}
+
+/// One issuer of JWT bearer tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Issuer {
+    /// Name by which rules and audit lines call it.
+    pub name: String,
+    /// What `iss` must be, to the byte.
+    pub url: String,
+    /// Whose tokens these are, which decides how claims become a principal.
+    pub kind: TokenKind,
+    /// Audiences of which `aud` must hold at least one.
+    pub audiences: Vec<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// Further authorities (PEM) to trust when fetching metadata and keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+}
+
+/// Whose tokens an issuer signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum TokenKind {
+    /// An OpenID Connect or OAuth 2.1 authorization server.
+    #[serde(rename_all = "camelCase")]
+    Oidc {
+        /// Claim that becomes the subject.
+        subject_claim: String,
+        /// Claim (a string or a list of strings) that becomes the groups.
+        groups_claim: String,
+    },
+    /// The cluster's ServiceAccount issuer: `sub` is `system:serviceaccount:NAMESPACE:NAME`.
+    KubernetesServiceAccount,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum KeySource {
+    /// The issuer's metadata (OpenID Connect Discovery, RFC 8414) names the JWKS.
+    Discovery,
+    /// The JWKS stands at this URL (https).
+    #[serde(rename_all = "camelCase")]
+    Url {
+        /// https URL of the JWKS.
+        jwks_url: String,
+    },
+    /// The JWKS itself (RFC 7517), renewed by whoever writes this file.
+    Inline {
+        /// The JWKS.
+        jwks: serde_json::Value,
+    },
+}
+
+/// One access rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// Name in audit lines.
+    pub name: String,
+    /// What it does when it matches.
+    pub effect: Effect,
+    /// Whom it is about: any of these.
+    pub principals: Vec<PrincipalMatch>,
+    /// Globs of tool names (`*` any run, `?` one character): any of these.
+    pub tools: Vec<String>,
+}
+
+/// What a matching rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Permits, unless a Deny matches too.
+    Allow,
+    /// Refuses, whatever else matches.
+    Deny,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum PrincipalMatch {
+    /// Everyone with a verified identity.
+    AnyAuthenticated,
+    /// The subject of a token of that issuer, or of any issuer.
+    Subject {
+        /// Exact subject.
+        name: String,
+        /// Name of the issuer it must come from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+    },
+    /// A group in a token of that issuer, or of any issuer.
+    Group {
+        /// Exact group.
+        name: String,
+        /// Name of the issuer it must come from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+    },
+    /// A Kubernetes ServiceAccount, proven by its token.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The URI of a verified client certificate.
+    SpiffeId(String),
+}
+
+/// Bounds of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// Seconds until the server must have begun its answer. A stream that has begun may last longer.
+    pub request_seconds: u32,
+    /// Requests being served at once, streams included.
+    pub concurrent: u32,
+}
+
+/// What is audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuditLevel {
+    /// Nothing.
+    None,
+    /// One line a decision, without argument values.
+    Decisions,
+}

@@ -1,0 +1,99 @@
+//! The authority that signs leaves.
+
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData,
+};
+use sha2::{Digest, Sha256};
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::leaf::{BACKDATED, hex, moment};
+use crate::{Leaf, LeafRequest, PkiError, PrivateKeyPem, TrustDomain};
+
+/// How long a new authority lasts: ten years, since replacing it without loss is a procedure of its own.
+pub const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+
+/// A certificate authority with its key (ECDSA P-256). Deliberately without `Debug`.
+pub struct Authority {
+    certificate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+    not_after: Timestamp,
+    id: String,
+}
+
+impl Authority {
+    /// Makes a new authority for a trust domain. It may sign leaves only, no further authority.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(
+            DnType::CommonName,
+            format!("Cardea authority of {}", trust_domain.as_str()),
+        );
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = moment(now - BACKDATED)?;
+        params.not_after = moment(now + AUTHORITY_LIFETIME)?;
+        let certificate = params.self_signed(&key)?;
+        Self::from_pem(&certificate.pem(), &key.serialize_pem())
+    }
+
+    /// Reads an authority back from PEM.
+    ///
+    /// # Errors
+    /// When either part is not readable, or when they do not belong together.
+    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+        let (_, pem) = parse_x509_pem(certificate_pem.as_bytes()).map_err(|_| PkiError::Unreadable)?;
+        let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(|_| PkiError::Unreadable)?;
+        let key = KeyPair::from_pem(key_pem)?;
+        if certificate.public_key().raw != key.subject_public_key_info().as_slice() {
+            return Err(PkiError::KeyMismatch);
+        }
+        let not_after =
+            Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|_| PkiError::Unreadable)?;
+        let id = hex(Sha256::digest(&pem.contents).get(..8).unwrap_or_default());
+        let issuer = Issuer::from_ca_cert_pem(certificate_pem, key)?;
+        Ok(Self {
+            certificate_pem: certificate_pem.to_owned(),
+            issuer,
+            not_after,
+            id,
+        })
+    }
+
+    /// Its certificate, to be trusted.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Its key, to be kept where only the operator reads.
+    pub fn key_pem(&self) -> PrivateKeyPem {
+        self.issuer.key().serialize_pem().into()
+    }
+
+    /// Names this authority in [`LeafRequest::digest`], so that leaves of another are replaced.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Issues a leaf with a key of its own.
+    ///
+    /// # Errors
+    /// When the leaf would outlive the authority, or a name cannot stand in a certificate.
+    pub fn issue(&self, request: &LeafRequest, now: Timestamp) -> Result<Leaf, PkiError> {
+        if now + request.lifetime > self.not_after {
+            return Err(PkiError::OutlivesAuthority {
+                authority_end: self.not_after,
+            });
+        }
+        request.sign(&self.issuer, now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

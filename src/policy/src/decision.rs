@@ -1,0 +1,82 @@
+//! What can be asked, and the two answers.
+
+use std::sync::Arc;
+
+/// What a caller wants to do. Whatever the proxy cannot name as one of these it asks as [`Action::Other`], which is
+/// denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Part of every session and without effect of its own: handshake, ping, progress, cancel, opening and ending streams.
+    Session,
+    /// Asks what there is. Always permitted to a known caller; what comes back is filtered by [`Policy::shows_tool`].
+    ///
+    /// [`Policy::shows_tool`]: crate::Policy::shows_tool
+    List(Catalog),
+    /// Calls the tool of this name.
+    CallTool(&'a str),
+    /// Anything else, by its method.
+    Other(&'a str),
+}
+
+/// Lists a server can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalog {
+    /// `tools/list`
+    Tools,
+    /// `prompts/list`
+    Prompts,
+    /// `resources/list`
+    Resources,
+    /// `resources/templates/list`
+    ResourceTemplates,
+}
+
+impl Catalog {
+    /// Member of the result that holds the list.
+    pub fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::ResourceTemplates => "resourceTemplates",
+        }
+    }
+}
+
+/// Proof that an action was decided and permitted. There is no other way to get one than [`Policy::decide`].
+///
+/// [`Policy::decide`]: crate::Policy::decide
+#[derive(Debug)]
+#[must_use = "a permit is spent by going upstream with it"]
+pub struct Permit {
+    rule: Option<Arc<str>>,
+}
+
+impl Permit {
+    pub(crate) fn by(rule: Option<Arc<str>>) -> Self {
+        Self { rule }
+    }
+
+    /// Name of the rule that permitted it; none for what every known caller may do.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+}
+
+/// A refusal, with what the audit line says of it. The caller is told none of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: DenialReason,
+}
+
+/// Why an action was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DenialReason {
+    /// A Deny rule matched; its name.
+    Rule(Arc<str>),
+    /// No rule allows it.
+    NothingAllows,
+    /// The method is not one that can be allowed.
+    UnknownMethod,
+}

@@ -1,0 +1,12 @@
+//! Who may do what: a verified [`Principal`], an [`Action`], one decision. Pure and total: no I/O, no clock, no panic.
+//!
+//! Knows nothing of HTTP, JSON or where an identity was verified. Only this crate makes a [`Permit`], and the proxy's
+//! way upstream takes nothing else, so forwarding without a decision does not compile.
+
+mod decision;
+mod principal;
+mod rules;
+
+pub use decision::{Action, Catalog, Denial, DenialReason, Permit};
+pub use principal::{Evidence, Principal};
+pub use rules::{CompileError, Policy};

@@ -1,0 +1,70 @@
+//! Who is calling, as far as it was verified.
+
+use cardea_contract::PrincipalMatch;
+
+/// A verified caller. Made by the proxy's authentication alone, from evidence that it has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Who, as the evidence names it: `sub` (or the mapped claim) of a token, the URI or common name of a certificate.
+    pub subject: String,
+    /// Groups that the evidence names. Empty for ServiceAccounts and certificates.
+    pub groups: Vec<String>,
+    /// What proved it.
+    pub evidence: Evidence,
+}
+
+/// What proved an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A token of an OpenID Connect or OAuth issuer.
+    Token {
+        /// Name of the issuer in the manifest.
+        issuer: String,
+    },
+    /// A token of a Kubernetes ServiceAccount.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A client certificate.
+    Certificate {
+        /// Its SPIFFE id, if it has one that it may bear.
+        spiffe_id: Option<String>,
+    },
+}
+
+impl Principal {
+    /// Name of the issuer, for audit lines and the signed identity.
+    pub fn issuer(&self) -> &str {
+        match &self.evidence {
+            Evidence::Token { issuer } => issuer,
+            Evidence::ServiceAccount { .. } => "kubernetes",
+            Evidence::Certificate { .. } => "certificate",
+        }
+    }
+
+    /// Whether a rule that names `wanted` is about this caller. Subjects and groups belong to tokens: a certificate
+    /// whose name equals a token's subject is somebody else.
+    pub(crate) fn is(&self, wanted: &PrincipalMatch) -> bool {
+        match (wanted, &self.evidence) {
+            (PrincipalMatch::AnyAuthenticated, _) => true,
+            (PrincipalMatch::Subject { name, issuer }, Evidence::Token { issuer: from }) => {
+                *name == self.subject && issuer.as_ref().is_none_or(|wanted| wanted == from)
+            }
+            (PrincipalMatch::Group { name, issuer }, Evidence::Token { issuer: from }) => {
+                self.groups.contains(name) && issuer.as_ref().is_none_or(|wanted| wanted == from)
+            }
+            (
+                PrincipalMatch::ServiceAccount { namespace, name },
+                Evidence::ServiceAccount {
+                    namespace: its_namespace,
+                    name: its_name,
+                },
+            ) => namespace == its_namespace && name == its_name,
+            (PrincipalMatch::SpiffeId(wanted), Evidence::Certificate { spiffe_id: Some(id) }) => wanted == id,
+            _ => false,
+        }
+    }
+}
