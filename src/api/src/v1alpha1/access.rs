@@ -25,8 +25,8 @@ pub struct AccessRule {
     pub name: String,
 
     /// What a match does. Default: Allow.
-    #[serde(default)]
-    pub effect: Effect,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
 
     /// Whom the rule is about: any of these.
     #[schemars(length(min = 1, max = 32))]

@@ -29,8 +29,8 @@ pub struct Limits {
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
     /// How much. Default: Decisions.
-    #[serde(default)]
-    pub level: AuditLevel,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<AuditLevel>,
 }
 
 /// How much is audited.

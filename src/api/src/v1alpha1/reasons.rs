@@ -24,6 +24,21 @@ pub mod condition {
     pub const RECONCILING: &str = "Reconciling";
     /// Work towards the spec cannot go on without a change by someone else (kstatus).
     pub const STALLED: &str = "Stalled";
+
+    /// All of them.
+    pub const ALL: [&str; 11] = [
+        ACCEPTED,
+        CERTIFICATE_READY,
+        SECRETS_READY,
+        NETWORK_ISOLATED,
+        POLICY_READY,
+        WORKLOAD_AVAILABLE,
+        VERIFIED,
+        HARDENED,
+        READY,
+        RECONCILING,
+        STALLED,
+    ];
 }
 
 /// The spec makes sense.
@@ -88,3 +103,38 @@ pub const OPENED: &str = "Opened";
 pub const READY: &str = "Ready";
 /// Nothing to do.
 pub const SETTLED: &str = "Settled";
+
+/// All of them.
+pub const ALL: [&str; 31] = [
+    ACCEPTED,
+    INVALID,
+    SUSPENDED,
+    FOREIGN_OBJECT,
+    APPLY_FAILED,
+    NO_RIGHT_ON_SECRETS,
+    ISSUED,
+    CA_NOT_FOUND,
+    NONE_DECLARED,
+    MOUNTED,
+    SECRET_NOT_FOUND,
+    ENFORCED_BY_POLICY,
+    COMPILED,
+    IN_FORCE,
+    CONFIG_REJECTED,
+    CLUSTER_ISSUER_UNKNOWN,
+    AVAILABLE,
+    SCALED_TO_ZERO,
+    PROGRESSING,
+    IMAGE_PULL_FAILED,
+    CRASHING,
+    CONTAINER_CONFIG,
+    PODS_REFUSED,
+    HANDSHAKE_SUCCEEDED,
+    HANDSHAKE_FAILED,
+    PROXY_UNREACHABLE,
+    PENDING,
+    CLOSED,
+    OPENED,
+    READY,
+    SETTLED,
+];

@@ -30,11 +30,11 @@ use super::{Access, Audit, Auth, Limits, McpServerStatus, Network, Secret, Sourc
     printcolumn(name = "Posture", type_ = "string", json_path = r#".status.conditions[?(@.type=="Hardened")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.address.url", priority = 1),
-    printcolumn(name = "Cert-Expiry", type_ = "date", json_path = ".status.certificate.notAfter", priority = 1),
+    printcolumn(name = "Cert-Expiry", type_ = "string", json_path = ".status.certificate.notAfter", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.source.image.ref", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 57 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 57 lower-case letters, digits or '-' and begin with a letter, since the Service and the other children are named after it: choose a shorter or simpler name"),
-    validation = Rule::new("!(has(self.spec.tls) && self.spec.tls.clientAuth == 'None' && has(self.spec.auth) && has(self.spec.auth.clientCertificates))")
+    validation = Rule::new("!(has(self.spec.tls) && has(self.spec.tls.clientAuth) && self.spec.tls.clientAuth == 'None' && has(self.spec.auth) && has(self.spec.auth.clientCertificates))")
         .message("spec.auth.clientCertificates needs certificates, but spec.tls.clientAuth is None: set it to Required or Optional")
 )]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +86,6 @@ pub struct McpServerSpec {
     pub audit: Option<Audit>,
 
     /// Leave everything as it is: while true the operator changes none of the children and renews no certificate.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub suspend: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }

@@ -16,8 +16,8 @@ pub struct Tls {
 
     /// Whether a client must show a certificate to get a connection at all, apart from who it then says it is.
     /// Default: Required.
-    #[serde(default)]
-    pub client_auth: ClientAuth,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
 
     /// ConfigMap in the same namespace whose key `ca.crt` (PEM) holds further authorities for client certificates. They
     /// cannot vouch for identities of Cardea's own trust domain. Default: the built-in authority alone. If it is missing

@@ -1,0 +1,228 @@
+//! Step 4: from a checked server to the objects it shall be. Pure and infallible.
+
+mod configuration;
+mod network_policy;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::children::{APPLIED_ANNOTATION, Kind, MANAGED_BY, SERVER_LABEL};
+use crate::installation::Installation;
+use crate::material::{
+    LeafMaterial, Material, NOT_AFTER_ANNOTATION, NOT_BEFORE_ANNOTATION, REQUEST_ANNOTATION, SERIAL_ANNOTATION,
+    certificate_secret, service_account,
+};
+use crate::validate::ValidatedServer;
+
+/// Wanted objects that nobody has applied yet.
+pub struct Prepared;
+/// Wanted objects that stand in the cluster as wanted. Only `apply` makes these, so a status computed from them is one
+/// of what was really applied.
+pub struct Applied;
+
+/// The objects that a server shall be.
+pub struct Desired<Stage> {
+    /// Objects to apply: all but the last before the last, which is the workload.
+    pub objects: Vec<Object>,
+    /// Objects that stay as they are.
+    pub kept: Vec<(Kind, String)>,
+    stage: PhantomData<Stage>,
+}
+
+impl Desired<Prepared> {
+    /// To be called when every object stands.
+    pub(crate) fn applied(self) -> Desired<Applied> {
+        Desired {
+            objects: self.objects,
+            kept: self.kept,
+            stage: PhantomData,
+        }
+    }
+}
+
+/// One object that a server shall have.
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// All of it that is ours to say.
+    pub body: Value,
+    /// Digest of the body, also in its annotation.
+    pub digest: String,
+}
+
+/// The objects of a server.
+pub fn build(server: &ValidatedServer, material: &Material, installation: &Installation) -> Desired<Prepared> {
+    let mut objects = vec![
+        object(
+            server,
+            Kind::NetworkPolicy,
+            &server.name,
+            network_policy::spec(server, installation),
+        ),
+        object(
+            server,
+            Kind::ConfigMap,
+            &config_map(&server.name),
+            configuration::data(server, installation),
+        ),
+        object(
+            server,
+            Kind::ConfigMap,
+            &trust_config_map(&server.name),
+            trust_data(server, material),
+        ),
+        object(server, Kind::Service, &server.name, service(server)),
+    ];
+    if service_account(server) == server.name {
+        let account = json!({"automountServiceAccountToken": false});
+        objects.push(object(server, Kind::ServiceAccount, &server.name, account));
+    }
+    let secret = certificate_secret(&server.name);
+    let mut kept = Vec::new();
+    match &material.leaf {
+        LeafMaterial::Kept => kept.push((Kind::Secret, secret)),
+        LeafMaterial::Issued(leaf) => {
+            let mut certificate = object(
+                server,
+                Kind::Secret,
+                &secret,
+                json!({
+                    "type": "kubernetes.io/tls",
+                    "data": {"tls.crt": BASE64.encode(&leaf.certificate_pem), "tls.key": BASE64.encode(leaf.key_pem.as_bytes())},
+                }),
+            );
+            annotate(
+                &mut certificate.body,
+                [
+                    (SERIAL_ANNOTATION, leaf.serial.clone()),
+                    (NOT_BEFORE_ANNOTATION, leaf.not_before.to_string()),
+                    (NOT_AFTER_ANNOTATION, leaf.not_after.to_string()),
+                    (REQUEST_ANNOTATION, material.request.clone()),
+                ],
+            );
+            objects.push(certificate);
+        }
+    }
+    objects.push(object(
+        server,
+        Kind::Deployment,
+        &server.name,
+        workload::deployment(server, installation),
+    ));
+    Desired {
+        objects,
+        kept,
+        stage: PhantomData,
+    }
+}
+
+/// Name of the ConfigMap with the proxy's configuration.
+pub fn config_map(server: &str) -> String {
+    format!("{server}-proxy")
+}
+
+/// Name of the ConfigMap with the trust bundle, which clients use as well.
+pub fn trust_config_map(server: &str) -> String {
+    format!("{server}-trust")
+}
+
+/// Labels by which Service, NetworkPolicy and Deployment find the pods.
+pub fn selector(server: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        (MANAGED_BY.0, MANAGED_BY.1.to_owned()),
+        (SERVER_LABEL, server.to_owned()),
+    ])
+}
+
+fn service(server: &ValidatedServer) -> Value {
+    json!({"spec": {
+        "type": "ClusterIP",
+        "selector": selector(&server.name),
+        "ports": [{
+            "name": "mcp",
+            "port": 443,
+            "targetPort": cardea_contract::pod::PROXY_PORT,
+            "protocol": "TCP",
+            "appProtocol": "https",
+        }],
+    }})
+}
+
+fn trust_data(server: &ValidatedServer, material: &Material) -> Value {
+    json!({"data": {
+        cardea_contract::pod::TRUST_BUNDLE_KEY: material.trust_bundle,
+        cardea_contract::pod::CLIENT_CA_KEY: server.client_ca,
+    }})
+}
+
+/// Completes an object with what all have in common: what it is, whose it is, and the digest of what it says.
+fn object(server: &ValidatedServer, kind: Kind, name: &str, mut body: Value) -> Object {
+    drop_nulls(&mut body);
+    let resource = kind.resource();
+    if let Value::Object(members) = &mut body {
+        members.insert("apiVersion".into(), json!(resource.api_version));
+        members.insert("kind".into(), json!(resource.kind));
+        members.insert(
+            "metadata".into(),
+            json!({
+                "name": name,
+                "namespace": server.namespace,
+                "labels": {
+                    MANAGED_BY.0: MANAGED_BY.1,
+                    SERVER_LABEL: server.name,
+                    "app.kubernetes.io/name": "mcp-server",
+                    "app.kubernetes.io/instance": server.name,
+                },
+                "ownerReferences": [{
+                    "apiVersion": "cardea.dev/v1alpha1",
+                    "kind": "McpServer",
+                    "name": server.name,
+                    "uid": server.uid,
+                    "controller": true,
+                    "blockOwnerDeletion": true,
+                }],
+            }),
+        );
+    }
+    let digest = digest(&body);
+    annotate(&mut body, [(APPLIED_ANNOTATION, digest.clone())]);
+    Object {
+        kind,
+        name: name.to_owned(),
+        body,
+        digest,
+    }
+}
+
+fn annotate<const N: usize>(body: &mut Value, annotations: [(&str, String); N]) {
+    if let Some(Value::Object(meta)) = body.get_mut("metadata")
+        && let Value::Object(all) = meta.entry("annotations").or_insert_with(|| json!({}))
+    {
+        all.extend(annotations.map(|(name, value)| (name.to_owned(), Value::String(value))));
+    }
+}
+
+fn digest(body: &Value) -> String {
+    let hash = Sha256::digest(body.to_string());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is unset is not said. An explicit null would be a value of its own to server-side apply.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

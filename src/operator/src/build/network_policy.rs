@@ -1,0 +1,121 @@
+//! Who reaches the pod and what it reaches: default deny both ways, then exactly what is declared.
+
+use std::net::IpAddr;
+
+use cardea_contract::{Issuer, KeySource, pod};
+use serde_json::{Value, json};
+
+use super::selector;
+use crate::installation::Installation;
+use crate::validate::ValidatedServer;
+
+pub(super) fn spec(server: &ValidatedServer, installation: &Installation) -> Value {
+    let proxy_port = json!([{"port": pod::PROXY_PORT, "protocol": "TCP"}]);
+    let operator = json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": installation.namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "cardea-operator"}},
+    });
+    let mut ingress = vec![json!({"from": [operator], "ports": proxy_port})];
+    if !server.ingress.is_empty() {
+        ingress.push(json!({"from": server.ingress, "ports": proxy_port}));
+    }
+    let mut egress = vec![cluster_dns()];
+    egress.extend(server.authentication.issuers.iter().flat_map(to_issuer));
+    egress.extend(
+        server
+            .egress
+            .iter()
+            .map(|to| json!({"to": to.peers, "ports": to.ports})),
+    );
+    json!({"spec": {
+        "podSelector": {"matchLabels": selector(&server.name)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
+    }})
+}
+
+fn cluster_dns() -> Value {
+    json!({
+        "to": [{
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }],
+        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+    })
+}
+
+/// Where an issuer's metadata and keys are fetched from. A policy knows addresses, not names: a name inside the cluster
+/// opens its namespace, any other the port in the public address space, and the posture says so.
+fn to_issuer(issuer: &Issuer) -> Vec<Value> {
+    let urls = match &issuer.keys {
+        KeySource::Inline { .. } => vec![],
+        KeySource::Discovery => vec![issuer.url.as_str()],
+        KeySource::Url { jwks_url } => vec![jwks_url.as_str()],
+    };
+    urls.into_iter()
+        .filter_map(authority)
+        .map(|(host, port)| to_authority(&host, port))
+        .collect()
+}
+
+fn to_authority(host: &str, port: u16) -> Value {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        return json!({"to": [{"ipBlock": {"cidr": format!("{address}/{prefix}")}}], "ports": [{"port": port, "protocol": "TCP"}]});
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    if let [_, namespace, "svc", ..] = labels.as_slice() {
+        // A policy sees the pod's port, which only the Service knows: the port stays open here.
+        return json!({"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]});
+    }
+    json!({
+        "to": [
+            {"ipBlock": {"cidr": "0.0.0.0/0", "except": [
+                "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+            ]}},
+            {"ipBlock": {"cidr": "::/0", "except": ["::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10"]}},
+        ],
+        "ports": [{"port": port, "protocol": "TCP"}],
+    })
+}
+
+/// Host and port of an https URL.
+fn authority(url: &str) -> Option<(String, u16)> {
+    let uri: http::Uri = url.parse().ok()?;
+    let host = uri
+        .host()?
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase();
+    Some((host, uri.port_u16().unwrap_or(443)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_opens_as_little_as_its_url_allows() {
+        let to = |url: &str| {
+            let (host, port) = authority(url).unwrap();
+            to_authority(&host, port)
+        };
+        let address = to("https://192.0.2.7:8443/realm");
+        assert_eq!(address["to"][0]["ipBlock"]["cidr"], "192.0.2.7/32");
+        assert_eq!(address["ports"][0]["port"], 8443);
+        let inside = to("https://idp.login.svc.cluster.local/realm");
+        assert_eq!(
+            inside["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
+            "login"
+        );
+        let outside = to("https://login.example.com");
+        assert_eq!(outside["ports"][0]["port"], 443);
+        assert!(
+            outside["to"][0]["ipBlock"]["except"]
+                .as_array()
+                .unwrap()
+                .contains(&json!("169.254.0.0/16"))
+        );
+    }
+}

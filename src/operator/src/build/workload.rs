@@ -1,0 +1,176 @@
+//! The pods: the proxy as a native sidecar, the server behind it, both within the *restricted* Pod Security Standard.
+
+use cardea_api::v1alpha1::Secret;
+use cardea_contract::pod;
+use serde_json::{Value, json};
+
+use super::{config_map, selector, trust_config_map};
+use crate::children::{MANAGED_BY, SERVER_LABEL};
+use crate::installation::Installation;
+use crate::material::{certificate_secret, service_account};
+use crate::validate::ValidatedServer;
+
+/// User and group of the proxy, and group of every mounted file: `nonroot` of distroless images.
+const NOBODY: i64 = 65532;
+
+/// Where the values of a secret entry are found, as files.
+const SECRETS_FOLDER: &str = "/run/secrets";
+
+pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) -> Value {
+    json!({"spec": {
+        "replicas": server.workload.replicas,
+        "revisionHistoryLimit": 2,
+        "selector": {"matchLabels": selector(&server.name)},
+        "template": {
+            "metadata": {"labels": {
+                MANAGED_BY.0: MANAGED_BY.1,
+                SERVER_LABEL: server.name,
+                "app.kubernetes.io/name": "mcp-server",
+                "app.kubernetes.io/instance": server.name,
+            }},
+            "spec": {
+                "serviceAccountName": service_account(server),
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "runtimeClassName": server.workload.runtime_class_name,
+                "imagePullSecrets": image_pull_secrets(server),
+                "terminationGracePeriodSeconds": 40,
+                "securityContext": {
+                    "runAsNonRoot": true,
+                    "fsGroup": NOBODY,
+                    "fsGroupChangePolicy": "OnRootMismatch",
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "initContainers": [proxy(installation)],
+                "containers": [mcp_server(server)],
+                "volumes": volumes(server),
+            },
+        },
+    }})
+}
+
+/// A native sidecar (KEP-753): it runs before the server starts and after it has ended. Its startup probe asks only
+/// whether the door stands, its readiness whether somebody is home.
+fn proxy(installation: &Installation) -> Value {
+    let probe = |path: &str, period: i64, failures: i64| {
+        json!({
+            "httpGet": {"path": path, "port": pod::ADMIN_PORT, "scheme": "HTTP"},
+            "periodSeconds": period,
+            "timeoutSeconds": 2,
+            "failureThreshold": failures,
+        })
+    };
+    json!({
+        "name": "cardea-proxy",
+        "image": installation.proxy_image,
+        "imagePullPolicy": installation.proxy_pull_policy,
+        "restartPolicy": "Always",
+        "ports": [
+            {"name": "mcp", "containerPort": pod::PROXY_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": pod::ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": probe("/healthz", 1, 60),
+        "livenessProbe": probe("/healthz", 10, 3),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"memory": "128Mi"},
+        },
+        "securityContext": hardened(Some(NOBODY)),
+        "volumeMounts": [
+            {"name": "config", "mountPath": folder(pod::CONFIG_FILE), "readOnly": true},
+            {"name": "certificate", "mountPath": pod::TLS_DIR, "readOnly": true},
+            {"name": "trust", "mountPath": pod::TRUST_DIR, "readOnly": true},
+        ],
+    })
+}
+
+fn mcp_server(server: &ValidatedServer) -> Value {
+    let workload = &server.workload;
+    let mut env: Vec<Value> = workload.env.iter().map(|variable| json!(variable)).collect();
+    env.extend(server.secrets.iter().flat_map(secret_env));
+    let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
+    mounts.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
+        json!({
+            "name": secret_volume(secret),
+            "mountPath": format!("{SECRETS_FOLDER}/{}", secret.name),
+            "readOnly": true,
+        })
+    }));
+    json!({
+        "name": "server",
+        "image": server.image.reference,
+        "imagePullPolicy": server.image.pull_policy,
+        "command": unless_empty(&workload.command),
+        "args": unless_empty(&workload.args),
+        "env": (!env.is_empty()).then_some(env),
+        "resources": workload.resources,
+        "securityContext": hardened(workload.run_as_user),
+        "volumeMounts": mounts,
+    })
+}
+
+fn hardened(user: Option<i64>) -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "runAsUser": user,
+    })
+}
+
+fn volumes(server: &ValidatedServer) -> Vec<Value> {
+    let mut volumes = vec![
+        json!({"name": "config", "configMap": {"name": config_map(&server.name)}}),
+        json!({"name": "certificate", "secret": {"secretName": certificate_secret(&server.name), "defaultMode": 0o440}}),
+        json!({"name": "trust", "configMap": {"name": trust_config_map(&server.name)}}),
+        json!({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}),
+    ];
+    volumes.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
+        let items: Vec<Value> = secret
+            .keys
+            .iter()
+            .filter_map(|key| Some(json!({"key": key.key, "path": key.file.as_ref()?})))
+            .collect();
+        json!({
+            "name": secret_volume(secret),
+            "secret": {"secretName": secret_name(secret), "defaultMode": 0o440, "items": items},
+        })
+    }));
+    volumes
+}
+
+fn secret_env(secret: &Secret) -> impl Iterator<Item = Value> {
+    secret.keys.iter().filter_map(|key| {
+        Some(json!({
+            "name": key.env.as_ref()?,
+            "valueFrom": {"secretKeyRef": {"name": secret_name(secret), "key": key.key}},
+        }))
+    })
+}
+
+fn secret_name(secret: &Secret) -> &str {
+    secret.from.kubernetes_secret.as_ref().map_or("", |source| &source.name)
+}
+
+fn secret_volume(secret: &Secret) -> String {
+    format!("secret-{}", secret.name)
+}
+
+fn has_files(secret: &Secret) -> bool {
+    secret.keys.iter().any(|key| key.file.is_some())
+}
+
+fn image_pull_secrets(server: &ValidatedServer) -> Option<Vec<Value>> {
+    let names = &server.image.pull_secrets;
+    (!names.is_empty()).then(|| names.iter().map(|name| json!({"name": name})).collect())
+}
+
+fn unless_empty(list: &[String]) -> Option<&[String]> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or("/", |(folder, _)| folder)
+}

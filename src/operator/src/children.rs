@@ -1,0 +1,180 @@
+//! What exists of each server, remembered from the watches as little as possible: metadata, and of that what later
+//! steps ask for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::ApiResource;
+
+use crate::ownership;
+
+/// Label with the name of the server that an object belongs to.
+pub const SERVER_LABEL: &str = "cardea.dev/server";
+/// Label and value by which the watches find what is ours.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "cardea");
+/// Annotation with the digest of what was applied.
+pub const APPLIED_ANNOTATION: &str = "cardea.dev/applied";
+
+/// Kinds of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1` ServiceAccount
+    ServiceAccount,
+    /// `networking.k8s.io/v1` NetworkPolicy
+    NetworkPolicy,
+    /// `v1` ConfigMap
+    ConfigMap,
+    /// `v1` Secret
+    Secret,
+    /// `v1` Service
+    Service,
+    /// `apps/v1` Deployment
+    Deployment,
+}
+
+impl Kind {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "ServiceAccount",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+            Self::Service => "Service",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// Group, version and plural.
+    pub fn resource(self) -> ApiResource {
+        let (group, plural) = match self {
+            Self::ServiceAccount => ("", "serviceaccounts"),
+            Self::NetworkPolicy => ("networking.k8s.io", "networkpolicies"),
+            Self::ConfigMap => ("", "configmaps"),
+            Self::Secret => ("", "secrets"),
+            Self::Service => ("", "services"),
+            Self::Deployment => ("apps", "deployments"),
+        };
+        let api_version = if group.is_empty() {
+            "v1".to_owned()
+        } else {
+            format!("{group}/v1")
+        };
+        ApiResource {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            api_version,
+            kind: self.as_str().to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+/// One object that exists and bears our label.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its UID.
+    pub uid: String,
+    /// UID of its controller, if it has one.
+    pub owner: Option<String>,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Its annotations under `cardea.dev/`.
+    pub annotations: BTreeMap<String, String>,
+    /// Our set of fields.
+    pub fields: Option<Box<str>>,
+}
+
+impl Child {
+    /// What there is to remember of an object's metadata.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            owner: meta
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone()),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            annotations: meta
+                .annotations
+                .iter()
+                .flatten()
+                .filter(|(name, _)| name.starts_with("cardea.dev/"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            fields: meta.managed_fields.as_deref().and_then(ownership::our_fields),
+        }
+    }
+}
+
+/// The children of one server by kind and name.
+pub type Children = BTreeMap<(Kind, String), Child>;
+
+/// Namespace and name of a server.
+pub type ServerKey = (String, String);
+
+/// The children of all servers.
+#[derive(Default)]
+pub struct ChildIndex(Mutex<HashMap<ServerKey, Children>>);
+
+impl ChildIndex {
+    /// The children of one server.
+    pub fn of(&self, server: &ServerKey) -> Children {
+        self.lock().get(server).cloned().unwrap_or_default()
+    }
+
+    /// Remembers an object. Says whether that is news: the watch echoes our own writes.
+    pub fn put(&self, server: &ServerKey, kind: Kind, name: &str, child: Child) -> bool {
+        let mut index = self.lock();
+        let children = index.entry(server.clone()).or_default();
+        let key = (kind, name.to_owned());
+        let news = children
+            .get(&key)
+            .is_none_or(|known| known.resource_version != child.resource_version);
+        children.insert(key, child);
+        news
+    }
+
+    /// Forgets an object. Says whether it was known.
+    pub fn remove(&self, server: &ServerKey, kind: Kind, name: &str) -> bool {
+        let mut index = self.lock();
+        let Some(children) = index.get_mut(server) else {
+            return false;
+        };
+        let known = children.remove(&(kind, name.to_owned())).is_some();
+        if children.is_empty() {
+            index.remove(server);
+        }
+        known
+    }
+
+    /// Forgets all objects of a kind in a namespace (or everywhere) but these. Gives the servers that lost one.
+    pub fn retain(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        keep: &std::collections::HashSet<(ServerKey, String)>,
+    ) -> Vec<ServerKey> {
+        let mut index = self.lock();
+        let mut losers = Vec::new();
+        for (server, children) in index.iter_mut() {
+            if namespace.is_some_and(|namespace| namespace != server.0) {
+                continue;
+            }
+            let before = children.len();
+            children.retain(|(its, name), _| *its != kind || keep.contains(&(server.clone(), name.clone())));
+            if children.len() < before {
+                losers.push(server.clone());
+            }
+        }
+        index.retain(|_, children| !children.is_empty());
+        losers
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ServerKey, Children>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

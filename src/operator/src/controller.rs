@@ -1,0 +1,338 @@
+//! Puts the six steps together and keeps them going.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cardea_api::v1alpha1::reasons::{self, condition};
+use cardea_api::v1alpha1::{McpServer, McpServerStatus};
+use cardea_pki::{Authority, PkiError};
+use futures::{StreamExt, TryStreamExt, future};
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, predicates, reflector, watcher};
+use kube::{Client, ResourceExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{Applier, ApplyError};
+use crate::build::build;
+use crate::children::ServerKey;
+use crate::cluster_issuer::ClusterIssuer;
+use crate::inquiry::{Inquiry, Targets};
+use crate::installation::Installation;
+use crate::metrics::Metrics;
+use crate::observe::{self, Observed};
+use crate::ownership::FIELD_MANAGER;
+use crate::status::{Outcome, status};
+use crate::validate::validate;
+use crate::watches::{self, SecretWatch, Watches};
+use crate::{material, news};
+
+/// Servers reconciled at once. Round trips to the API server are the limit, not work.
+const AT_ONCE: u16 = 32;
+/// Look again at the latest, in case a watch lost something.
+const RESYNC: Duration = Duration::from_secs(15 * 60);
+/// Look again while something is awaited that no watch tells of.
+const AWAITING: Duration = Duration::from_secs(10);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
+
+/// What every reconcile needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// This installation.
+    pub installation: Installation,
+    /// Who signs.
+    pub authority: Arc<Authority>,
+    /// What the watches remember.
+    pub watches: Watches,
+    /// What proxies report.
+    pub inquiry: Inquiry,
+    /// Who signs ServiceAccount tokens.
+    pub cluster_issuer: watch::Receiver<Option<Arc<ClusterIssuer>>>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Events.
+    pub recorder: Recorder,
+    /// What was written last, by UID: our own cache may be older.
+    pub statuses: Mutex<HashMap<String, McpServerStatus>>,
+    /// Failures in a row.
+    pub failures: Mutex<HashMap<ServerKey, u32>>,
+}
+
+/// Why a reconcile is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The API server did not answer a read, or refused the status.
+    #[error("the API server failed")]
+    Api(#[from] kube::Error),
+    /// An object could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// No certificate could be issued.
+    #[error("cannot issue a certificate")]
+    Pki(#[from] PkiError),
+    /// The object does not fit the type that the CRD promises: it was stored under another CRD.
+    #[error("the McpServer cannot be read: apply the current CRDs, then the object again: {0}")]
+    Unreadable(String),
+}
+
+impl ReconcileError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Api(_) | Self::Pki(_) => reasons::APPLY_FAILED,
+            Self::Apply(ApplyError::Foreign { .. }) => reasons::FOREIGN_OBJECT,
+            Self::Apply(error) if error.lacks_right_on_secrets() => reasons::NO_RIGHT_ON_SECRETS,
+            Self::Apply(_) => reasons::APPLY_FAILED,
+            Self::Unreadable(_) => reasons::INVALID,
+        }
+    }
+}
+
+/// Runs until `stop`, then finishes what is under way.
+pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, stop: CancellationToken) {
+    let (reader, writer) = reflector::store::<DeserializeGuard<McpServer>>();
+    let forgetting = context.clone();
+    let servers = watcher(
+        Api::<DeserializeGuard<McpServer>>::all(context.client.clone()),
+        watches::config(),
+    )
+    .default_backoff()
+    .modify(|server| server.managed_fields_mut().clear())
+    .reflect(writer)
+    .inspect_ok(move |event| {
+        if let watcher::Event::Delete(server) = event {
+            forgetting.forget(server);
+        }
+    })
+    .applied_objects()
+    .predicate_filter(predicates::generation, Default::default());
+    let issuer_changed = changes_of(context.cluster_issuer.clone());
+    Controller::for_stream(servers, reader.clone())
+        .with_config(Config::default().concurrency(AT_ONCE))
+        .reconcile_on(woken(wakes, reader))
+        .reconcile_all_on(issuer_changed)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(reconcile, again, context)
+        .for_each(|_| future::ready(()))
+        .await;
+}
+
+/// Servers to look at: one, or all of a namespace where the name is empty.
+fn woken(
+    wakes: UnboundedReceiver<ServerKey>,
+    servers: Store<DeserializeGuard<McpServer>>,
+) -> impl futures::Stream<Item = ObjectRef<DeserializeGuard<McpServer>>> {
+    futures::stream::unfold(wakes, async |mut wakes| Some((wakes.recv().await?, wakes))).flat_map(
+        move |(namespace, name)| {
+            let references: Vec<_> = if name.is_empty() {
+                servers
+                    .state()
+                    .iter()
+                    .filter(|server| server.namespace().as_deref() == Some(&namespace))
+                    .map(|server| ObjectRef::from_obj(&**server))
+                    .collect()
+            } else {
+                vec![ObjectRef::new(&name).within(&namespace)]
+            };
+            futures::stream::iter(references)
+        },
+    )
+}
+
+fn changes_of<T: Send + Sync + 'static>(changes: watch::Receiver<T>) -> impl futures::Stream<Item = ()> + Send {
+    futures::stream::unfold(changes, async |mut changes| {
+        changes.changed().await.ok()?;
+        Some(((), changes))
+    })
+}
+
+async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let server = match &guarded.0 {
+        Ok(server) => Arc::new(server.clone()),
+        Err(invalid) => return Err(ReconcileError::Unreadable(invalid.error.clone())),
+    };
+    if server.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let Some((namespace, name, uid)) = observe::identity(&server) else {
+        return Ok(Action::await_change());
+    };
+    let key = (namespace.clone(), name.clone());
+    if context.watches.secrets_of(&namespace) == SecretWatch::Starting {
+        return Ok(Action::await_change());
+    }
+
+    // observe: client required
+    let observed = Observed {
+        children: context.watches.children.of(&key),
+        workload: context.watches.workloads.of(&key),
+        answers: context.inquiry.answers(&key),
+        authorities: observe::authorities(&context.client, &server, &namespace).await?,
+        missing_secrets: observe::missing_secrets(&context.client, &server, &namespace).await?,
+        cluster_issuer: context.cluster_issuer.borrow().clone(),
+        server,
+        namespace,
+        name,
+        uid,
+    };
+    context.inquiry.follow(&key, targets(&observed));
+    let now = Timestamp::now();
+    if observed.server.spec.suspend == Some(true) {
+        context.write_status(&observed, &Outcome::Suspended, now).await?;
+        return Ok(Action::await_change());
+    }
+
+    // validate, material, build: no client required
+    let server = match validate(&observed) {
+        Ok(server) => server,
+        Err(rejection) => {
+            context
+                .write_status(&observed, &Outcome::Rejected(&rejection), now)
+                .await?;
+            context.metrics.reconciled(rejection.reason, started.elapsed());
+            return Ok(if rejection.stalled {
+                Action::await_change()
+            } else {
+                Action::requeue(AWAITING)
+            });
+        }
+    };
+    let material = material::material(
+        &server,
+        &observed.children,
+        &context.authority,
+        &context.installation,
+        now,
+    )?;
+    let desired = build(&server, &material, &context.installation);
+
+    // apply: client required
+    let applier = Applier {
+        client: &context.client,
+        index: &context.watches.children,
+        metrics: &context.metrics,
+        server: &key,
+        uid: &observed.uid,
+    };
+    let applied = match applier.apply(desired, &observed.children).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            context.write_status(&observed, &Outcome::Failed(&error), now).await?;
+            return Err(error.into());
+        }
+    };
+
+    // status: client required, to write it if it differs
+    let outcome = Outcome::Applied {
+        server: &server,
+        material: &material,
+        applied: &applied,
+    };
+    let reason = context.write_status(&observed, &outcome, now).await?;
+    context.metrics.reconciled(reason, started.elapsed());
+    context
+        .failures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&key);
+    let until_due = Duration::try_from(material.due.duration_since(Timestamp::now())).unwrap_or_default();
+    let awaited = if observed.missing_secrets.is_empty() {
+        RESYNC
+    } else {
+        AWAITING
+    };
+    Ok(Action::requeue(until_due.max(Duration::from_secs(1)).min(awaited)))
+}
+
+/// Tries again, later each time.
+fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let key = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    context.metrics.reconciled(error.reason(), Duration::ZERO);
+    tracing::warn!(namespace = key.0, server = key.1, reason = error.reason(), error = %watches::chain(error), "reconcile failed");
+    if matches!(error, ReconcileError::Unreadable(_)) {
+        return Action::await_change();
+    }
+    let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(key).or_default();
+    let pause = Duration::from_secs(1) * 2_u32.saturating_pow(*count).min(120);
+    *count += 1;
+    Action::requeue(pause.min(LONGEST_BACKOFF))
+}
+
+fn targets(observed: &Observed) -> Targets {
+    observed
+        .workload
+        .pods
+        .iter()
+        .filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?)))
+        .collect()
+}
+
+impl Context {
+    /// Writes the status if it differs, and says what Ready rests on.
+    async fn write_status(
+        &self,
+        observed: &Observed,
+        outcome: &Outcome<'_>,
+        now: Timestamp,
+    ) -> Result<&'static str, kube::Error> {
+        let former = self
+            .statuses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&observed.uid)
+            .cloned()
+            .or_else(|| observed.server.status.clone())
+            .unwrap_or_default();
+        let next = status(observed, &former, outcome, now);
+        if next != former {
+            let body = serde_json::json!({
+                "apiVersion": "cardea.dev/v1alpha1",
+                "kind": "McpServer",
+                "metadata": {"name": observed.name, "uid": observed.uid},
+                "status": next,
+            });
+            self.metrics.wrote_status();
+            Api::<McpServer>::namespaced(self.client.clone(), &observed.namespace)
+                .patch_status(
+                    &observed.name,
+                    &PatchParams::apply(FIELD_MANAGER).force(),
+                    &Patch::Apply(&body),
+                )
+                .await?;
+            news::tell(&self.recorder, &self.metrics, &observed.server, &former, &next).await;
+            self.statuses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(observed.uid.clone(), next.clone());
+        }
+        let ready = next.conditions.iter().find(|found| found.type_ == condition::READY);
+        Ok(reasons::ALL
+            .into_iter()
+            .find(|reason| ready.is_some_and(|ready| ready.reason == *reason))
+            .unwrap_or(reasons::PENDING))
+    }
+
+    fn forget(&self, server: &DeserializeGuard<McpServer>) {
+        let key = (server.namespace().unwrap_or_default(), server.name_any());
+        self.inquiry.forget(&key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
+        if let Some(uid) = server.uid() {
+            self.statuses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&uid);
+        }
+    }
+}

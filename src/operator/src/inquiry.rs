@@ -1,0 +1,295 @@
+//! Asks the proxies how they are: over mutual TLS, with the operator's own identity, beside the reconciles. A server that
+//! does not answer costs a bounded task now and then and holds up nobody; what an answer changes wakes its server.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cardea_contract::{ProxyReport, pod};
+use cardea_pki::{Authority, LeafFacts, LeafRequest};
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_util::time::DelayQueue;
+
+use crate::children::ServerKey;
+use crate::installation::Installation;
+
+/// What the proxies of a server answered last, by pod.
+pub type Answers = BTreeMap<String, Answer>;
+
+/// What one proxy answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its report.
+    Report(Box<ProxyReport>),
+    /// None: it could not be reached or made no sense.
+    Unreachable,
+}
+
+/// Addresses of a server's proxies, by pod.
+pub type Targets = BTreeMap<String, String>;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const LARGEST_REPORT: usize = 1024 * 1024;
+const AT_ONCE: usize = 32;
+/// Pause between two rounds with a server that is well.
+const WELL: Duration = Duration::from_secs(30);
+/// First pause with one that is not; doubles up to [`WELL`].
+const UNWELL: Duration = Duration::from_secs(1);
+const OWN_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where reconciles say whom to ask, and find what was answered.
+#[derive(Clone)]
+pub struct Inquiry {
+    commands: UnboundedSender<(ServerKey, Option<Targets>)>,
+    answers: Arc<Mutex<HashMap<ServerKey, Answers>>>,
+}
+
+impl Inquiry {
+    /// An inquiry and what it runs on.
+    pub fn new() -> (Self, UnboundedReceiver<(ServerKey, Option<Targets>)>) {
+        let (commands, receiver) = unbounded_channel();
+        (
+            Self {
+                commands,
+                answers: Arc::default(),
+            },
+            receiver,
+        )
+    }
+
+    /// Asks these proxies of a server from now on. Costs nothing if they are the same as before.
+    pub fn follow(&self, server: &ServerKey, targets: Targets) {
+        let _ = self.commands.send((server.clone(), Some(targets)));
+    }
+
+    /// Asks nobody of this server any more.
+    pub fn forget(&self, server: &ServerKey) {
+        let _ = self.commands.send((server.clone(), None));
+    }
+
+    /// What was answered last.
+    pub fn answers(&self, server: &ServerKey) -> Answers {
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(server)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Runs until the last [`Inquiry`] is gone.
+    pub async fn run(
+        self,
+        mut commands: UnboundedReceiver<(ServerKey, Option<Targets>)>,
+        identity: Identity,
+        wake: UnboundedSender<ServerKey>,
+    ) {
+        let mut identity = identity;
+        let mut followed: HashMap<ServerKey, Followed> = HashMap::new();
+        let mut due: DelayQueue<ServerKey> = DelayQueue::new();
+        let mut rounds: JoinSet<(ServerKey, Targets, Answers)> = JoinSet::new();
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None => return,
+                    Some((server, None)) => {
+                        followed.remove(&server);
+                        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
+                    }
+                    Some((server, Some(targets))) => {
+                        let known = followed.entry(server.clone()).or_default();
+                        if known.targets != targets {
+                            known.targets = targets;
+                            known.pause = UNWELL;
+                            // A round that is under way or due will see the new targets; only an idle server needs one.
+                            if !known.scheduled {
+                                known.scheduled = true;
+                                due.insert(server, Duration::ZERO);
+                            }
+                        }
+                    }
+                },
+                Some(expired) = due.next(), if rounds.len() < AT_ONCE && !due.is_empty() => {
+                    let server = expired.into_inner();
+                    let Some(known) = followed.get_mut(&server) else { continue };
+                    if known.targets.is_empty() {
+                        known.scheduled = false;
+                        if self.replace(&server, Answers::new()) {
+                            let _ = wake.send(server);
+                        }
+                        continue;
+                    }
+                    let targets = known.targets.clone();
+                    match identity.tls() {
+                        Ok(tls) => {
+                            rounds.spawn(async move {
+                                let answers = ask_all(&server, &targets, &tls).await;
+                                (server, targets, answers)
+                            });
+                        }
+                        Err(error) => {
+                            tracing::error!(error = format!("{error:#}"), "cannot make the operator's own certificate");
+                            due.insert(server, WELL);
+                        }
+                    }
+                }
+                Some(Ok((server, targets, answers))) = rounds.join_next(), if !rounds.is_empty() => {
+                    let Some(known) = followed.get_mut(&server) else { continue };
+                    let well = answers.values().all(Answer::is_well);
+                    let stale = known.targets != targets;
+                    known.pause = if well { WELL } else { (known.pause * 2).min(WELL) };
+                    due.insert(server.clone(), if stale { Duration::ZERO } else { known.pause });
+                    if self.replace(&server, answers) {
+                        let _ = wake.send(server);
+                    }
+                }
+            }
+        }
+    }
+
+    fn replace(&self, server: &ServerKey, answers: Answers) -> bool {
+        let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if answers.is_empty() {
+            all.remove(server)
+        } else {
+            all.insert(server.clone(), answers.clone())
+        };
+        before.unwrap_or_default() != answers
+    }
+}
+
+#[derive(Default)]
+struct Followed {
+    targets: Targets,
+    scheduled: bool,
+    pause: Duration,
+}
+
+impl Answer {
+    fn is_well(&self) -> bool {
+        match self {
+            Self::Report(report) => {
+                matches!(report.handshake, cardea_contract::Handshake::Succeeded(_)) && report.rejected_config.is_none()
+            }
+            Self::Unreachable => false,
+        }
+    }
+}
+
+async fn ask_all(server: &ServerKey, targets: &Targets, tls: &TlsConnector) -> Answers {
+    let mut answers = Answers::new();
+    for (pod, address) in targets {
+        let answer = match tokio::time::timeout(TIMEOUT, ask(server, address, tls)).await {
+            Ok(Ok(report)) => Answer::Report(Box::new(report)),
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    namespace = server.0,
+                    server = server.1,
+                    pod,
+                    error = format!("{error:#}"),
+                    "no report"
+                );
+                Answer::Unreachable
+            }
+            Err(_) => Answer::Unreachable,
+        };
+        answers.insert(pod.clone(), answer);
+    }
+    answers
+}
+
+async fn ask(server: &ServerKey, address: &str, tls: &TlsConnector) -> anyhow::Result<ProxyReport> {
+    let host = format!("{}.{}.svc", server.1, server.0);
+    let address: IpAddr = address.parse().context("the pod's address")?;
+    let stream = TcpStream::connect((address, pod::PROXY_PORT))
+        .await
+        .context("connecting")?;
+    let stream = tls
+        .connect(ServerName::try_from(host.clone())?, stream)
+        .await
+        .context("TLS handshake")?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(pod::REPORT_PATH)
+        .header(http::header::HOST, host)
+        .body(Empty::<bytes::Bytes>::new())?;
+    let response = sender.send_request(request).await.context("asking")?;
+    anyhow::ensure!(
+        response.status() == http::StatusCode::OK,
+        "answered {}",
+        response.status()
+    );
+    let body = Limited::new(response.into_body(), LARGEST_REPORT)
+        .collect()
+        .await
+        .map_err(anyhow::Error::from_boxed)?;
+    connection.abort();
+    serde_json::from_slice(&body.to_bytes()).context("reading the report")
+}
+
+/// The operator's own certificate, kept in memory and renewed in time.
+pub struct Identity {
+    authority: Arc<Authority>,
+    request: LeafRequest,
+    current: Option<(LeafFacts, TlsConnector)>,
+}
+
+impl Identity {
+    /// An identity that this authority vouches for.
+    pub fn new(authority: Arc<Authority>, installation: &Installation) -> Self {
+        let request = LeafRequest {
+            dns_names: vec![],
+            spiffe_id: installation.operator_id(),
+            lifetime: OWN_LEAF_LIFETIME,
+        };
+        Self {
+            authority,
+            request,
+            current: None,
+        }
+    }
+
+    fn tls(&mut self) -> anyhow::Result<TlsConnector> {
+        let now = Timestamp::now();
+        let digest = self.request.digest(self.authority.id());
+        if let Some((facts, tls)) = &self.current
+            && matches!(
+                cardea_pki::decide(Some(facts), &digest, now),
+                cardea_pki::Renewal::KeepUntil(_)
+            )
+        {
+            return Ok(tls.clone());
+        }
+        let leaf = self.authority.issue(&self.request, now)?;
+        let facts = LeafFacts {
+            serial: leaf.serial,
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            request: digest,
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(
+            self.authority.certificate_pem().as_bytes(),
+        )?)?;
+        let config = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes())?],
+                PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())?,
+            )?;
+        let tls = TlsConnector::from(Arc::new(config));
+        self.current = Some((facts, tls.clone()));
+        Ok(tls)
+    }
+}

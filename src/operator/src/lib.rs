@@ -1,0 +1,25 @@
+//! The operator: `observe` → `validate` → `material` → `build` → `apply` → `status`, one file each, and what runs beside
+//! them. [`controller`] puts them together.
+//!
+//! `validate`, `material`, `build` and `status` are pure; `observe` and `apply` are the only steps that talk to the API
+//! server, and no step talks to anything else: proxies are asked beside the reconcile, in [`inquiry`].
+
+pub mod admin;
+pub mod apply;
+pub mod authority;
+pub mod build;
+pub mod children;
+pub mod cluster_issuer;
+pub mod controller;
+pub mod inquiry;
+pub mod installation;
+pub mod manifests;
+pub mod material;
+pub mod metrics;
+pub mod news;
+pub mod observe;
+pub mod ownership;
+pub mod pods;
+pub mod status;
+pub mod validate;
+pub mod watches;

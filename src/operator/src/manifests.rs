@@ -1,0 +1,18 @@
+//! The CRDs, as the API server takes them.
+
+use cardea_api::v1alpha1::McpServer;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// Every CRD of Cardea, with the name of its file under `crds/`.
+pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![("cardea.dev_mcpservers.yaml", McpServer::crd())]
+}
+
+/// A CRD as YAML.
+///
+/// # Errors
+/// Never in practice: every CRD is plain data.
+pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(crd)
+}

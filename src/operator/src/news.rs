@@ -1,0 +1,75 @@
+//! Tells people what turned: an event and a count for each condition that did, with the condition's own reason.
+
+use cardea_api::v1alpha1::reasons::{self, condition};
+use cardea_api::v1alpha1::{McpServer, McpServerStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource as _;
+use kube::runtime::events::{Event, EventType, Recorder};
+
+use crate::metrics::Metrics;
+
+/// Reports what differs between two statuses. Steps on the way are no news: only Ready, and whatever says why it is not.
+pub async fn tell(
+    recorder: &Recorder,
+    metrics: &Metrics,
+    server: &McpServer,
+    before: &McpServerStatus,
+    now: &McpServerStatus,
+) {
+    for condition in now.conditions.iter().filter(|condition| turned(before, condition)) {
+        let Some((kind, reason)) = known(condition) else {
+            continue;
+        };
+        metrics.turned(kind, reason);
+        if !is_news(condition) {
+            continue;
+        }
+        let event = Event {
+            type_: if condition.status == "True" {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
+            reason: condition.reason.clone(),
+            note: Some(condition.message.chars().take(1000).collect()),
+            action: kind.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &server.object_ref(&())).await {
+            tracing::warn!(error = %crate::watches::chain(&error), "cannot publish an event");
+        }
+    }
+}
+
+fn turned(before: &McpServerStatus, condition: &Condition) -> bool {
+    before
+        .conditions
+        .iter()
+        .find(|former| former.type_ == condition.type_)
+        .is_none_or(|former| former.status != condition.status || former.reason != condition.reason)
+}
+
+fn is_news(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        condition::READY => condition.status == "True",
+        condition::RECONCILING | condition::STALLED | condition::HARDENED => false,
+        _ => condition.status == "False" && !EXPECTED.contains(&condition.reason.as_str()),
+    }
+}
+
+/// What every server goes through on its way.
+const EXPECTED: [&str; 4] = [
+    reasons::PENDING,
+    reasons::PROGRESSING,
+    reasons::PROXY_UNREACHABLE,
+    reasons::SCALED_TO_ZERO,
+];
+
+/// Condition and reason as the constants they came from, so that metrics keep to a closed set.
+fn known(condition: &Condition) -> Option<(&'static str, &'static str)> {
+    let find = |set: &[&'static str], word: &str| set.iter().find(|known| **known == word).copied();
+    Some((
+        find(&condition::ALL, &condition.type_)?,
+        find(&reasons::ALL, &condition.reason)?,
+    ))
+}

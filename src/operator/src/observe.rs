@@ -1,0 +1,105 @@
+//! Step 1: everything the other steps look at, gathered in one place. Most of it comes from what the watches remember;
+//! only what a manifest refers to is read from the API server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cardea_api::v1alpha1::McpServer;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::Api;
+use kube::{Client, ResourceExt};
+
+use crate::children::Children;
+use crate::cluster_issuer::ClusterIssuer;
+use crate::inquiry::Answers;
+use crate::pods::Workload;
+
+/// One server as it is asked for and as it is.
+pub struct Observed {
+    /// What is asked for.
+    pub server: Arc<McpServer>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// What exists of it.
+    pub children: Children,
+    /// Its Deployment and pods.
+    pub workload: Workload,
+    /// What its proxies reported last.
+    pub answers: Answers,
+    /// The authorities (PEM) that it refers to by ConfigMap; none where there is no such certificate.
+    pub authorities: BTreeMap<String, Option<String>>,
+    /// Secrets that it refers to and that do not exist.
+    pub missing_secrets: BTreeSet<String>,
+    /// Who signs ServiceAccount tokens in this cluster.
+    pub cluster_issuer: Option<Arc<ClusterIssuer>>,
+}
+
+/// Reads the ConfigMaps with authorities that a server refers to.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn authorities(
+    client: &Client,
+    server: &McpServer,
+    namespace: &str,
+) -> Result<BTreeMap<String, Option<String>>, kube::Error> {
+    let of_clients = server.spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
+    let of_issuers = server
+        .spec
+        .auth
+        .iter()
+        .flat_map(|auth| &auth.issuers)
+        .filter_map(|issuer| issuer.ca_ref.as_ref());
+    let mut found = BTreeMap::new();
+    for reference in of_clients.chain(of_issuers) {
+        if !found.contains_key(&reference.name) {
+            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace)
+                .get_opt(&reference.name)
+                .await?;
+            let pem = map
+                .and_then(|map| map.data?.remove("ca.crt"))
+                .filter(|pem| pem.contains("BEGIN CERTIFICATE"));
+            found.insert(reference.name.clone(), pem);
+        }
+    }
+    Ok(found)
+}
+
+/// Which of the Secrets that a server refers to do not exist. Asks for metadata only: the operator has no use for the
+/// values.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn missing_secrets(
+    client: &Client,
+    server: &McpServer,
+    namespace: &str,
+) -> Result<BTreeSet<String>, kube::Error> {
+    let wanted: BTreeSet<&str> = server
+        .spec
+        .secrets
+        .iter()
+        .filter_map(|secret| secret.from.kubernetes_secret.as_ref())
+        .map(|secret| secret.name.as_str())
+        .collect();
+    let mut missing = BTreeSet::new();
+    for name in wanted {
+        if Api::<Secret>::namespaced(client.clone(), namespace)
+            .get_metadata_opt(name)
+            .await?
+            .is_none()
+        {
+            missing.insert(name.to_owned());
+        }
+    }
+    Ok(missing)
+}
+
+/// Namespace, name and UID of a server; none while the API server has not given it all three.
+pub fn identity(server: &McpServer) -> Option<(String, String, String)> {
+    Some((server.namespace()?, server.name_any(), server.uid()?))
+}

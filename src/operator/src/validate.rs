@@ -1,0 +1,443 @@
+//! Step 2: from what was asked to what is checked. Pure, and the only place that says no; whatever leaves here builds
+//! without a further check. Most mistakes never come this far: the schema refuses them at apply.
+
+use std::collections::BTreeSet;
+
+use cardea_api::v1alpha1::reasons::{self, condition};
+use cardea_api::v1alpha1::{
+    AuditLevel, Auth, ClientAuth, Effect, Issuer, McpServerSpec, PrincipalMatch, Secret, Workload,
+};
+use cardea_contract as contract;
+use cardea_contract::pod;
+use cardea_policy::Policy;
+use jiff::SignedDuration;
+use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
+
+use crate::cluster_issuer::ClusterIssuer;
+use crate::observe::Observed;
+
+/// A server that passed every check. `build` needs nothing else.
+#[derive(Clone, Debug)]
+pub struct ValidatedServer {
+    /// Namespace of the server and all its children.
+    pub namespace: String,
+    /// Name of the server, of its Service and most other children: a DNS label.
+    pub name: String,
+    /// UID of the `McpServer`, for owner references.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// URL of the MCP endpoint.
+    pub resource: String,
+    /// Image of the server.
+    pub image: ServerImage,
+    /// Where the server listens inside the pod.
+    pub upstream: contract::Upstream,
+    /// How its pods run.
+    pub workload: Workload,
+    /// Secrets for its container.
+    pub secrets: Vec<Secret>,
+    /// Whether clients need a certificate.
+    pub client_auth: contract::ClientAuth,
+    /// Further authorities of client certificates (PEM).
+    pub client_ca: Option<String>,
+    /// How long a leaf lives.
+    pub leaf_lifetime: SignedDuration,
+    /// What proves an identity.
+    pub authentication: contract::Authentication,
+    /// Who may call what; known to compile.
+    pub rules: Vec<contract::Rule>,
+    /// Who reaches the proxy.
+    pub ingress: Vec<NetworkPolicyPeer>,
+    /// What the pod reaches, beyond DNS and issuers.
+    pub egress: Vec<cardea_api::v1alpha1::EgressDestination>,
+    /// Bounds of a request.
+    pub limits: contract::Limits,
+    /// What is audited.
+    pub audit: contract::AuditLevel,
+    /// Openings that make it less than closed.
+    pub posture: Vec<String>,
+}
+
+/// Image of the server, as a container spells it.
+#[derive(Clone, Debug)]
+pub struct ServerImage {
+    /// Reference.
+    pub reference: String,
+    /// Pull policy.
+    pub pull_policy: Option<String>,
+    /// Names of the Secrets with registry credentials.
+    pub pull_secrets: Vec<String>,
+}
+
+/// Why a server is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The condition that turns False.
+    pub condition: &'static str,
+    /// One of [`reasons`].
+    pub reason: &'static str,
+    /// What is wrong and what helps.
+    pub message: String,
+    /// Whether only a change of the spec helps, so that trying again is of no use.
+    pub stalled: bool,
+}
+
+impl Rejection {
+    fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            condition: condition::ACCEPTED,
+            reason: reasons::INVALID,
+            message: message.into(),
+            stalled: true,
+        }
+    }
+
+    fn missing_ca(condition: &'static str, field: &str, name: &str) -> Self {
+        Self {
+            condition,
+            reason: reasons::CA_NOT_FOUND,
+            message: format!(
+                "{field} names the ConfigMap {name:?}, which does not exist or has no certificate under the key ca.crt: create it"
+            ),
+            stalled: false,
+        }
+    }
+}
+
+const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+const DEFAULT_LIMITS: contract::Limits = contract::Limits {
+    max_body_bytes: 1024 * 1024,
+    request_seconds: 60,
+    concurrent: 256,
+};
+
+/// Checks a server.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn validate(observed: &Observed) -> Result<ValidatedServer, Rejection> {
+    let spec = &observed.server.spec;
+    let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
+    let transport = spec.transport.clone().unwrap_or_default();
+    let port = match transport.port {
+        None => pod::DEFAULT_SERVER_PORT,
+        Some(port) => u16::try_from(port)
+            .ok()
+            .filter(|port| ![0, pod::PROXY_PORT, pod::ADMIN_PORT].contains(port))
+            .ok_or_else(|| Rejection::invalid(format!("spec.transport.port: {port} cannot be used: choose another")))?,
+    };
+    let path = transport.path.unwrap_or_else(|| pod::DEFAULT_SERVER_PATH.to_owned());
+    let resource = format!("https://{name}.{namespace}.svc{path}");
+    let image = spec
+        .source
+        .image
+        .as_ref()
+        .ok_or_else(|| Rejection::invalid("spec.source needs exactly one member: set image"))?;
+    let tls = spec.tls.clone().unwrap_or_default();
+    let client_ca = match &tls.client_ca_ref {
+        None => None,
+        Some(reference) => Some(
+            observed
+                .authorities
+                .get(&reference.name)
+                .cloned()
+                .flatten()
+                .ok_or_else(|| {
+                    Rejection::missing_ca(condition::CERTIFICATE_READY, "spec.tls.clientCaRef", &reference.name)
+                })?,
+        ),
+    };
+    let leaf_lifetime = tls
+        .issuer
+        .and_then(|issuer| issuer.builtin)
+        .and_then(|builtin| builtin.duration_seconds)
+        .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
+    let authentication = authentication(spec.auth.as_ref(), &resource, observed)?;
+    let rules = rules(spec, &authentication)?;
+    check_secrets(&spec.secrets, &spec.workload.clone().unwrap_or_default())?;
+    let network = spec.network.clone().unwrap_or_default();
+    Ok(ValidatedServer {
+        uid: observed.uid.clone(),
+        generation: observed.server.metadata.generation.unwrap_or_default(),
+        resource,
+        image: ServerImage {
+            reference: image.reference.clone(),
+            pull_policy: image.pull_policy.map(|policy| policy.as_str().to_owned()),
+            pull_secrets: image
+                .pull_secrets
+                .iter()
+                .map(|reference| reference.name.clone())
+                .collect(),
+        },
+        upstream: contract::Upstream { port, path },
+        workload: spec.workload.clone().unwrap_or_default(),
+        secrets: spec.secrets.clone(),
+        client_auth: match tls.client_auth.unwrap_or_default() {
+            ClientAuth::Required => contract::ClientAuth::Required,
+            ClientAuth::Optional => contract::ClientAuth::Optional,
+            ClientAuth::None => contract::ClientAuth::None,
+        },
+        client_ca,
+        leaf_lifetime,
+        posture: posture(spec, &authentication),
+        authentication,
+        rules,
+        ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
+        egress: network.egress.map(|egress| egress.to).unwrap_or_default(),
+        limits: limits(spec),
+        audit: match spec.audit.clone().unwrap_or_default().level.unwrap_or_default() {
+            AuditLevel::None => contract::AuditLevel::None,
+            AuditLevel::Decisions => contract::AuditLevel::Decisions,
+        },
+        namespace,
+        name,
+    })
+}
+
+fn authentication(
+    auth: Option<&Auth>,
+    resource: &str,
+    observed: &Observed,
+) -> Result<contract::Authentication, Rejection> {
+    let Some(auth) = auth else {
+        return Ok(contract::Authentication::default());
+    };
+    let or_resource = |audiences: &[String]| match audiences {
+        [] => vec![resource.to_owned()],
+        audiences => audiences.to_vec(),
+    };
+    let mut issuers = Vec::with_capacity(auth.issuers.len() + 1);
+    for issuer in &auth.issuers {
+        issuers.push(oidc_issuer(issuer, or_resource(&issuer.audiences), observed)?);
+    }
+    if let Some(accounts) = &auth.kubernetes_service_accounts {
+        let cluster = observed.cluster_issuer.as_deref().ok_or_else(|| Rejection {
+            condition: condition::POLICY_READY,
+            reason: reasons::CLUSTER_ISSUER_UNKNOWN,
+            message: "spec.auth.kubernetesServiceAccounts: the operator cannot read the cluster's own token issuer yet"
+                .to_owned(),
+            stalled: false,
+        })?;
+        issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
+    }
+    Ok(contract::Authentication {
+        issuers,
+        client_certificates: auth.client_certificates.is_some(),
+    })
+}
+
+fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
+    let ca_bundle = match &issuer.ca_ref {
+        None => None,
+        Some(reference) => Some(
+            observed
+                .authorities
+                .get(&reference.name)
+                .cloned()
+                .flatten()
+                .ok_or_else(|| {
+                    Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
+                })?,
+        ),
+    };
+    let claims = issuer.claims.clone().unwrap_or_default();
+    Ok(contract::Issuer {
+        name: issuer.name.clone(),
+        url: issuer.url.clone(),
+        kind: contract::TokenKind::Oidc {
+            subject_claim: claims.subject.unwrap_or_else(|| "sub".to_owned()),
+            groups_claim: claims.groups.unwrap_or_else(|| "groups".to_owned()),
+        },
+        audiences,
+        keys: match &issuer.jwks_url {
+            None => contract::KeySource::Discovery,
+            Some(url) => contract::KeySource::Url { jwks_url: url.clone() },
+        },
+        ca_bundle,
+    })
+}
+
+fn cluster_issuer(cluster: &ClusterIssuer, audiences: Vec<String>) -> contract::Issuer {
+    contract::Issuer {
+        name: "kubernetes".to_owned(),
+        url: cluster.url.clone(),
+        kind: contract::TokenKind::KubernetesServiceAccount,
+        audiences,
+        keys: contract::KeySource::Inline {
+            jwks: cluster.jwks.clone(),
+        },
+        ca_bundle: None,
+    }
+}
+
+fn rules(spec: &McpServerSpec, authentication: &contract::Authentication) -> Result<Vec<contract::Rule>, Rejection> {
+    let asked = spec
+        .access
+        .as_ref()
+        .map(|access| access.rules.as_slice())
+        .unwrap_or_default();
+    let mut rules = Vec::with_capacity(asked.len());
+    for rule in asked {
+        let principals = rule
+            .principals
+            .iter()
+            .map(|principal| {
+                principal_match(principal, authentication).map_err(|problem| {
+                    Rejection::invalid(format!("spec.access.rules: rule {:?}: {problem}", rule.name))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        rules.push(contract::Rule {
+            name: rule.name.clone(),
+            effect: match rule.effect.unwrap_or_default() {
+                Effect::Allow => contract::Effect::Allow,
+                Effect::Deny => contract::Effect::Deny,
+            },
+            principals,
+            tools: rule.tools.clone(),
+        });
+    }
+    Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;
+    Ok(rules)
+}
+
+fn principal_match(
+    asked: &PrincipalMatch,
+    authentication: &contract::Authentication,
+) -> Result<contract::PrincipalMatch, String> {
+    if let Some(issuer) = &asked.issuer
+        && authentication.issuers.iter().all(|known| known.name != *issuer)
+    {
+        return Err(format!(
+            "issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"
+        ));
+    }
+    match asked {
+        PrincipalMatch {
+            subject: Some(name),
+            issuer,
+            ..
+        } => Ok(contract::PrincipalMatch::Subject {
+            name: name.clone(),
+            issuer: issuer.clone(),
+        }),
+        PrincipalMatch {
+            group: Some(name),
+            issuer,
+            ..
+        } => Ok(contract::PrincipalMatch::Group {
+            name: name.clone(),
+            issuer: issuer.clone(),
+        }),
+        PrincipalMatch {
+            service_account: Some(account),
+            ..
+        } => Ok(contract::PrincipalMatch::ServiceAccount {
+            namespace: account.namespace.clone(),
+            name: account.name.clone(),
+        }),
+        PrincipalMatch {
+            spiffe_id: Some(id), ..
+        } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
+        PrincipalMatch {
+            any_authenticated: Some(true),
+            ..
+        } => Ok(contract::PrincipalMatch::AnyAuthenticated),
+        _ => {
+            Err("a principal needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated".into())
+        }
+    }
+}
+
+/// The schema compares the keys of one entry; only here are entries compared with each other and with `workload.env`.
+fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejection> {
+    let mut taken: BTreeSet<&str> = workload.env.iter().map(|variable| variable.name.as_str()).collect();
+    for variable in secrets
+        .iter()
+        .flat_map(|secret| &secret.keys)
+        .filter_map(|key| key.env.as_deref())
+    {
+        if !taken.insert(variable) {
+            return Err(Rejection::invalid(format!(
+                "spec.secrets: the environment variable {variable:?} is set twice: give each value a name of its own"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn limits(spec: &McpServerSpec) -> contract::Limits {
+    let asked = spec.limits.clone().unwrap_or_default();
+    contract::Limits {
+        max_body_bytes: asked
+            .max_body_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(DEFAULT_LIMITS.max_body_bytes),
+        request_seconds: asked
+            .request_seconds
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .unwrap_or(DEFAULT_LIMITS.request_seconds),
+        concurrent: asked
+            .concurrent
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(DEFAULT_LIMITS.concurrent),
+    }
+}
+
+/// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in the manifest.
+fn posture(spec: &McpServerSpec, authentication: &contract::Authentication) -> Vec<String> {
+    let network = spec.network.clone().unwrap_or_default();
+    let everywhere = |block: &IPBlock| matches!(block.cidr.as_str(), "0.0.0.0/0" | "::/0") && block.except.is_none();
+    let open = |peers: &[NetworkPolicyPeer]| {
+        peers.iter().any(|peer| match peer {
+            NetworkPolicyPeer {
+                ip_block: Some(block), ..
+            } => everywhere(block),
+            NetworkPolicyPeer {
+                namespace_selector: Some(namespaces),
+                pod_selector: None,
+                ..
+            } => namespaces.match_labels.is_none() && namespaces.match_expressions.is_none(),
+            _ => false,
+        })
+    };
+    let rules = spec
+        .access
+        .as_ref()
+        .map(|access| access.rules.as_slice())
+        .unwrap_or_default();
+    let every_tool_to_all = rules.iter().any(|rule| {
+        rule.effect.unwrap_or_default() == Effect::Allow
+            && rule.tools.iter().any(|tool| tool == "*")
+            && rule
+                .principals
+                .iter()
+                .any(|principal| principal.any_authenticated == Some(true))
+    });
+    let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
+    [
+        (
+            spec.audit
+                .as_ref()
+                .is_some_and(|audit| audit.level == Some(AuditLevel::None)),
+            "AuditOff",
+        ),
+        (
+            network.ingress.is_some_and(|ingress| open(&ingress.from)),
+            "IngressFromAnywhere",
+        ),
+        (
+            network
+                .egress
+                .is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))),
+            "EgressToAnywhere",
+        ),
+        (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
+        (every_tool_to_all, "EveryToolToAll"),
+    ]
+    .into_iter()
+    .filter(|(opened, _)| *opened)
+    .map(|(_, word)| word.to_owned())
+    .collect()
+}
