@@ -93,7 +93,7 @@ fn describe(
         })
         .collect();
     status.certificate = Some(Certificate {
-        not_after: Time(material.facts.not_after),
+        not_after: Time(seconds(material.facts.not_after)),
         serial: material.facts.serial.clone(),
     });
     let pairs: Vec<String> = selector(&server.name)
@@ -165,7 +165,8 @@ fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Ma
             reasons::ISSUED,
             format!(
                 "valid until {}, renewed from {}",
-                material.facts.not_after, material.due
+                seconds(material.facts.not_after),
+                seconds(material.due)
             ),
         ),
         secrets_ready(observed, server),
@@ -430,6 +431,11 @@ fn in_order(settled: Vec<Condition>, carried: Vec<Condition>) -> Vec<Condition> 
     let mut conditions: Vec<Condition> = settled.into_iter().chain(carried).collect();
     conditions.sort_by_key(|condition| ORDER.iter().position(|kind| *kind == condition.type_));
     conditions
+}
+
+/// A moment as Kubernetes writes it.
+fn seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
 fn handshakes(observed: &Observed) -> impl Iterator<Item = &Handshake> {
