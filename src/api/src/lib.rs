@@ -3,9 +3,6 @@
 //!
 //! Knows nothing of how any of it is brought about.
 
-#![expect(
-    unreachable_pub,
-    reason = "KubeSchema derives a public twin of each struct inside a function"
-)]
+#![expect(unreachable_pub, reason = "KubeSchema derives a public twin of each struct inside a function")]
 
 pub mod v1alpha1;

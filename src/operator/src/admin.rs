@@ -46,13 +46,7 @@ async fn ready(State((_, readiness)): State<(Metrics, Readiness)>) -> impl IntoR
 
 async fn scrape(State((metrics, _)): State<(Metrics, Readiness)>) -> impl IntoResponse {
     match metrics.encode() {
-        Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

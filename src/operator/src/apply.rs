@@ -96,10 +96,8 @@ impl Applier<'_> {
             }
             Some(child) if says(child, object) => Ok(()),
             known => {
-                let precondition = known.map_or_else(
-                    || json!({"resourceVersion": NO_OBJECT}),
-                    |child| json!({"uid": child.uid}),
-                );
+                let precondition =
+                    known.map_or_else(|| json!({"resourceVersion": NO_OBJECT}), |child| json!({"uid": child.uid}));
                 match self.patch(object, precondition).await {
                     Err(ApplyError::Api { source, .. }) if is_taken(&source) => self.apply_to_unknown(object).await,
                     outcome => outcome,
@@ -142,36 +140,23 @@ impl Applier<'_> {
         self.metrics.wrote(object.kind, "apply");
         let applied = self
             .api(object.kind)
-            .patch(
-                &object.name,
-                &PatchParams::apply(FIELD_MANAGER).force(),
-                &Patch::Apply(&body),
-            )
+            .patch(&object.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
             .await
             .map_err(|source| self.failed(object.kind, &object.name, source))?;
-        self.index
-            .put(self.server, object.kind, &object.name, Child::of(&applied.metadata));
+        self.index.put(self.server, object.kind, &object.name, Child::of(&applied.metadata));
         Ok(())
     }
 
     async fn prune(&self, desired: &Desired<Prepared>, known: &Children) -> Result<(), ApplyError> {
         let wanted = |kind: Kind, name: &str| {
-            desired
-                .objects
-                .iter()
-                .any(|object| object.kind == kind && object.name == name)
-                || desired
-                    .kept
-                    .iter()
-                    .any(|(kept, its_name)| *kept == kind && its_name == name)
+            desired.objects.iter().any(|object| object.kind == kind && object.name == name)
+                || desired.kept.iter().any(|(kept, its_name)| *kept == kind && its_name == name)
         };
         for ((kind, name), child) in known {
             if child.owner.as_deref() == Some(self.uid) && !wanted(*kind, name) {
                 self.metrics.wrote(*kind, "delete");
-                let only_this = DeleteParams::default().preconditions(Preconditions {
-                    uid: Some(child.uid.clone()),
-                    resource_version: None,
-                });
+                let only_this = DeleteParams::default()
+                    .preconditions(Preconditions { uid: Some(child.uid.clone()), resource_version: None });
                 match self.api(*kind).delete(name, &only_this).await {
                     Ok(_) => {}
                     Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
@@ -187,11 +172,7 @@ impl Applier<'_> {
     }
 
     fn foreign(&self, kind: Kind, name: &str, owner: &str) -> ApplyError {
-        ApplyError::Foreign {
-            kind,
-            name: name.to_owned(),
-            owner: owner.to_owned(),
-        }
+        ApplyError::Foreign { kind, name: name.to_owned(), owner: owner.to_owned() }
     }
 
     fn failed(&self, kind: Kind, name: &str, source: kube::Error) -> ApplyError {
@@ -199,16 +180,9 @@ impl Applier<'_> {
             kube::Error::Api(status)
                 if status.code == 403 && status.reason == "Forbidden" && is_rbac(&status.message) =>
             {
-                ApplyError::Forbidden {
-                    kind,
-                    namespace: self.server.0.clone(),
-                }
+                ApplyError::Forbidden { kind, namespace: self.server.0.clone() }
             }
-            _ => ApplyError::Api {
-                kind,
-                name: name.to_owned(),
-                source: Box::new(source),
-            },
+            _ => ApplyError::Api { kind, name: name.to_owned(), source: Box::new(source) },
         }
     }
 }

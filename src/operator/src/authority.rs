@@ -33,10 +33,7 @@ pub async fn read_or_create(
         return read(&secret);
     }
     let authority = Authority::create(trust_domain, now)?;
-    let create = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
+    let create = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match secrets.create(&create, &secret(&authority)).await {
         Ok(_) => {
             tracing::info!(secret = AUTHORITY_SECRET, "made the authority");
@@ -60,10 +57,7 @@ fn secret(authority: &Authority) -> Secret {
             [
                 ("ca.crt".to_owned(), certificate()),
                 ("tls.crt".to_owned(), certificate()),
-                (
-                    "tls.key".to_owned(),
-                    ByteString(authority.key_pem().as_bytes().to_vec()),
-                ),
+                ("tls.key".to_owned(), ByteString(authority.key_pem().as_bytes().to_vec())),
             ]
             .into(),
         ),

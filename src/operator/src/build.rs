@@ -38,11 +38,7 @@ pub struct Desired<Stage> {
 impl Desired<Prepared> {
     /// To be called when every object stands.
     pub(crate) fn applied(self) -> Desired<Applied> {
-        Desired {
-            objects: self.objects,
-            kept: self.kept,
-            stage: PhantomData,
-        }
+        Desired { objects: self.objects, kept: self.kept, stage: PhantomData }
     }
 }
 
@@ -61,24 +57,9 @@ pub struct Object {
 /// The objects of a server.
 pub fn build(server: &ValidatedServer, material: &Material, installation: &Installation) -> Desired<Prepared> {
     let mut objects = vec![
-        object(
-            server,
-            Kind::NetworkPolicy,
-            &server.name,
-            network_policy::spec(server, installation),
-        ),
-        object(
-            server,
-            Kind::ConfigMap,
-            &config_map(&server.name),
-            configuration::data(server, installation),
-        ),
-        object(
-            server,
-            Kind::ConfigMap,
-            &trust_config_map(&server.name),
-            trust_data(server, material),
-        ),
+        object(server, Kind::NetworkPolicy, &server.name, network_policy::spec(server, installation)),
+        object(server, Kind::ConfigMap, &config_map(&server.name), configuration::data(server, installation)),
+        object(server, Kind::ConfigMap, &trust_config_map(&server.name), trust_data(server, material)),
         object(server, Kind::Service, &server.name, service(server)),
     ];
     if service_account(server) == server.name {
@@ -111,17 +92,8 @@ pub fn build(server: &ValidatedServer, material: &Material, installation: &Insta
             objects.push(certificate);
         }
     }
-    objects.push(object(
-        server,
-        Kind::Deployment,
-        &server.name,
-        workload::deployment(server, installation),
-    ));
-    Desired {
-        objects,
-        kept,
-        stage: PhantomData,
-    }
+    objects.push(object(server, Kind::Deployment, &server.name, workload::deployment(server, installation)));
+    Desired { objects, kept, stage: PhantomData }
 }
 
 /// Name of the ConfigMap with the proxy's configuration.
@@ -136,10 +108,7 @@ pub fn trust_config_map(server: &str) -> String {
 
 /// Labels by which Service, NetworkPolicy and Deployment find the pods.
 pub fn selector(server: &str) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        (MANAGED_BY.0, MANAGED_BY.1.to_owned()),
-        (SERVER_LABEL, server.to_owned()),
-    ])
+    BTreeMap::from([(MANAGED_BY.0, MANAGED_BY.1.to_owned()), (SERVER_LABEL, server.to_owned())])
 }
 
 fn service(server: &ValidatedServer) -> Value {
@@ -194,12 +163,7 @@ fn object(server: &ValidatedServer, kind: Kind, name: &str, mut body: Value) -> 
     }
     let digest = digest(&body);
     annotate(&mut body, [(APPLIED_ANNOTATION, digest.clone())]);
-    Object {
-        kind,
-        name: name.to_owned(),
-        body,
-        digest,
-    }
+    Object { kind, name: name.to_owned(), body, digest }
 }
 
 fn annotate<const N: usize>(body: &mut Value, annotations: [(&str, String); N]) {

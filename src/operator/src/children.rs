@@ -56,11 +56,7 @@ impl Kind {
             Self::Service => ("", "services"),
             Self::Deployment => ("apps", "deployments"),
         };
-        let api_version = if group.is_empty() {
-            "v1".to_owned()
-        } else {
-            format!("{group}/v1")
-        };
+        let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
         ApiResource {
             group: group.to_owned(),
             version: "v1".to_owned(),
@@ -131,9 +127,7 @@ impl ChildIndex {
         let mut index = self.lock();
         let children = index.entry(server.clone()).or_default();
         let key = (kind, name.to_owned());
-        let news = children
-            .get(&key)
-            .is_none_or(|known| known.resource_version != child.resource_version);
+        let news = children.get(&key).is_none_or(|known| known.resource_version != child.resource_version);
         children.insert(key, child);
         news
     }

@@ -51,17 +51,9 @@ async fn read(client: &Client) -> anyhow::Result<ClusterIssuer> {
         issuer: String,
     }
     let get = |path: &str| http::Request::get(path).body(Vec::new());
-    let metadata: Metadata = client
-        .request(get("/.well-known/openid-configuration")?)
-        .await
-        .context("the issuer's metadata")?;
+    let metadata: Metadata =
+        client.request(get("/.well-known/openid-configuration")?).await.context("the issuer's metadata")?;
     // The path is fixed by the API server; `jwks_uri` may name an address that only outsiders reach.
-    let jwks = client
-        .request(get("/openid/v1/jwks")?)
-        .await
-        .context("the issuer's keys")?;
-    Ok(ClusterIssuer {
-        url: metadata.issuer,
-        jwks,
-    })
+    let jwks = client.request(get("/openid/v1/jwks")?).await.context("the issuer's keys")?;
+    Ok(ClusterIssuer { url: metadata.issuer, jwks })
 }

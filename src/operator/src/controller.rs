@@ -99,20 +99,17 @@ impl ReconcileError {
 pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, stop: CancellationToken) {
     let (reader, writer) = reflector::store::<DeserializeGuard<McpServer>>();
     let forgetting = context.clone();
-    let servers = watcher(
-        Api::<DeserializeGuard<McpServer>>::all(context.client.clone()),
-        watches::config(),
-    )
-    .default_backoff()
-    .modify(|server| server.managed_fields_mut().clear())
-    .reflect(writer)
-    .inspect_ok(move |event| {
-        if let watcher::Event::Delete(server) = event {
-            forgetting.forget(server);
-        }
-    })
-    .applied_objects()
-    .predicate_filter(predicates::generation, Default::default());
+    let servers = watcher(Api::<DeserializeGuard<McpServer>>::all(context.client.clone()), watches::config())
+        .default_backoff()
+        .modify(|server| server.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            if let watcher::Event::Delete(server) = event {
+                forgetting.forget(server);
+            }
+        })
+        .applied_objects()
+        .predicate_filter(predicates::generation, Default::default());
     let issuer_changed = changes_of(context.cluster_issuer.clone());
     Controller::for_stream(servers, reader.clone())
         .with_config(Config::default().concurrency(AT_ONCE))
@@ -191,27 +188,15 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     }
 
     // validate, material, build: no client required
-    let server = match validate(&observed) {
+    let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
-            context
-                .write_status(&observed, &Outcome::Rejected(&rejection), now)
-                .await?;
+            context.write_status(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
-            return Ok(if rejection.stalled {
-                Action::await_change()
-            } else {
-                Action::requeue(AWAITING)
-            });
+            return Ok(if rejection.stalled { Action::await_change() } else { Action::requeue(AWAITING) });
         }
     };
-    let material = material::material(
-        &server,
-        &observed.children,
-        &context.authority,
-        &context.installation,
-        now,
-    )?;
+    let material = material::material(&server, &observed.children, &context.authority, &context.installation, now)?;
     let desired = build(&server, &material, &context.installation);
 
     // apply: client required
@@ -231,24 +216,12 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     };
 
     // status: client required, to write it if it differs
-    let outcome = Outcome::Applied {
-        server: &server,
-        material: &material,
-        applied: &applied,
-    };
+    let outcome = Outcome::Applied { server: &server, material: &material, applied: &applied };
     let reason = context.write_status(&observed, &outcome, now).await?;
     context.metrics.reconciled(reason, started.elapsed());
-    context
-        .failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&key);
+    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     let until_due = Duration::try_from(material.due.duration_since(Timestamp::now())).unwrap_or_default();
-    let awaited = if observed.missing_secrets.is_empty() {
-        RESYNC
-    } else {
-        AWAITING
-    };
+    let awaited = if observed.missing_secrets.is_empty() { RESYNC } else { AWAITING };
     Ok(Action::requeue(until_due.max(Duration::from_secs(1)).min(awaited)))
 }
 
@@ -268,12 +241,7 @@ fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, cont
 }
 
 fn targets(observed: &Observed) -> Targets {
-    observed
-        .workload
-        .pods
-        .iter()
-        .filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?)))
-        .collect()
+    observed.workload.pods.iter().filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?))).collect()
 }
 
 impl Context {
@@ -302,17 +270,10 @@ impl Context {
             });
             self.metrics.wrote_status();
             Api::<McpServer>::namespaced(self.client.clone(), &observed.namespace)
-                .patch_status(
-                    &observed.name,
-                    &PatchParams::apply(FIELD_MANAGER).force(),
-                    &Patch::Apply(&body),
-                )
+                .patch_status(&observed.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
                 .await?;
             news::tell(&self.recorder, &self.metrics, &observed.server, &former, &next).await;
-            self.statuses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(observed.uid.clone(), next.clone());
+            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(observed.uid.clone(), next.clone());
         }
         let ready = next.conditions.iter().find(|found| found.type_ == condition::READY);
         Ok(reasons::ALL
@@ -324,15 +285,9 @@ impl Context {
     fn forget(&self, server: &DeserializeGuard<McpServer>) {
         let key = (server.namespace().unwrap_or_default(), server.name_any());
         self.inquiry.forget(&key);
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         if let Some(uid) = server.uid() {
-            self.statuses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&uid);
+            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
         }
     }
 }

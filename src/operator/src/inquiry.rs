@@ -59,13 +59,7 @@ impl Inquiry {
     /// An inquiry and what it runs on.
     pub fn new() -> (Self, UnboundedReceiver<(ServerKey, Option<Targets>)>) {
         let (commands, receiver) = unbounded_channel();
-        (
-            Self {
-                commands,
-                answers: Arc::default(),
-            },
-            receiver,
-        )
+        (Self { commands, answers: Arc::default() }, receiver)
     }
 
     /// Asks these proxies of a server from now on. Costs nothing if they are the same as before.
@@ -80,12 +74,7 @@ impl Inquiry {
 
     /// What was answered last.
     pub fn answers(&self, server: &ServerKey) -> Answers {
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(server)
-            .cloned()
-            .unwrap_or_default()
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned().unwrap_or_default()
     }
 
     /// Runs until the last [`Inquiry`] is gone.
@@ -160,11 +149,7 @@ impl Inquiry {
 
     fn replace(&self, server: &ServerKey, answers: Answers) -> bool {
         let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if answers.is_empty() {
-            all.remove(server)
-        } else {
-            all.insert(server.clone(), answers.clone())
-        };
+        let before = if answers.is_empty() { all.remove(server) } else { all.insert(server.clone(), answers.clone()) };
         before.unwrap_or_default() != answers
     }
 }
@@ -212,28 +197,15 @@ async fn ask_all(server: &ServerKey, targets: &Targets, tls: &TlsConnector) -> A
 async fn ask(server: &ServerKey, address: &str, tls: &TlsConnector) -> anyhow::Result<ProxyReport> {
     let host = format!("{}.{}.svc", server.1, server.0);
     let address: IpAddr = address.parse().context("the pod's address")?;
-    let stream = TcpStream::connect((address, pod::PROXY_PORT))
-        .await
-        .context("connecting")?;
-    let stream = tls
-        .connect(ServerName::try_from(host.clone())?, stream)
-        .await
-        .context("TLS handshake")?;
+    let stream = TcpStream::connect((address, pod::PROXY_PORT)).await.context("connecting")?;
+    let stream = tls.connect(ServerName::try_from(host.clone())?, stream).await.context("TLS handshake")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = http::Request::get(pod::REPORT_PATH)
-        .header(http::header::HOST, host)
-        .body(Empty::<bytes::Bytes>::new())?;
+    let request =
+        http::Request::get(pod::REPORT_PATH).header(http::header::HOST, host).body(Empty::<bytes::Bytes>::new())?;
     let response = sender.send_request(request).await.context("asking")?;
-    anyhow::ensure!(
-        response.status() == http::StatusCode::OK,
-        "answered {}",
-        response.status()
-    );
-    let body = Limited::new(response.into_body(), LARGEST_REPORT)
-        .collect()
-        .await
-        .map_err(anyhow::Error::from_boxed)?;
+    anyhow::ensure!(response.status() == http::StatusCode::OK, "answered {}", response.status());
+    let body = Limited::new(response.into_body(), LARGEST_REPORT).collect().await.map_err(anyhow::Error::from_boxed)?;
     connection.abort();
     serde_json::from_slice(&body.to_bytes()).context("reading the report")
 }
@@ -248,46 +220,28 @@ pub struct Identity {
 impl Identity {
     /// An identity that this authority vouches for.
     pub fn new(authority: Arc<Authority>, installation: &Installation) -> Self {
-        let request = LeafRequest {
-            dns_names: vec![],
-            spiffe_id: installation.operator_id(),
-            lifetime: OWN_LEAF_LIFETIME,
-        };
-        Self {
-            authority,
-            request,
-            current: None,
-        }
+        let request =
+            LeafRequest { dns_names: vec![], spiffe_id: installation.operator_id(), lifetime: OWN_LEAF_LIFETIME };
+        Self { authority, request, current: None }
     }
 
     fn tls(&mut self) -> anyhow::Result<TlsConnector> {
         let now = Timestamp::now();
         let digest = self.request.digest(self.authority.id());
         if let Some((facts, tls)) = &self.current
-            && matches!(
-                cardea_pki::decide(Some(facts), &digest, now),
-                cardea_pki::Renewal::KeepUntil(_)
-            )
+            && matches!(cardea_pki::decide(Some(facts), &digest, now), cardea_pki::Renewal::KeepUntil(_))
         {
             return Ok(tls.clone());
         }
         let leaf = self.authority.issue(&self.request, now)?;
-        let facts = LeafFacts {
-            serial: leaf.serial,
-            not_before: leaf.not_before,
-            not_after: leaf.not_after,
-            request: digest,
-        };
+        let facts =
+            LeafFacts { serial: leaf.serial, not_before: leaf.not_before, not_after: leaf.not_after, request: digest };
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(
-            self.authority.certificate_pem().as_bytes(),
-        )?)?;
-        let config = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes())?],
-                PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())?,
-            )?;
+        roots.add(CertificateDer::from_pem_slice(self.authority.certificate_pem().as_bytes())?)?;
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes())?],
+            PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())?,
+        )?;
         let tls = TlsConnector::from(Arc::new(config));
         self.current = Some((facts, tls.clone()));
         Ok(tls)

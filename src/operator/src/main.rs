@@ -161,14 +161,7 @@ async fn run(flags: Run) -> anyhow::Result<()> {
     if !stop.is_cancelled() {
         tracing::info!(instance = flags.instance, "leads");
         metrics.leads(true);
-        let led = lead(
-            client,
-            installation,
-            flags.instance,
-            metrics.clone(),
-            stop.clone(),
-            &mut tasks,
-        );
+        let led = lead(client, installation, flags.instance, metrics.clone(), stop.clone(), &mut tasks);
         tokio::select! {
             outcome = led => outcome?,
             _ = leads.wait_for(|leads| !*leads) => anyhow::bail!("lost the lease: another replica goes on"),
@@ -190,33 +183,19 @@ async fn lead(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let authority = Arc::new(
-        authority::read_or_create(
-            &client,
-            &installation.namespace,
-            &installation.trust_domain,
-            Timestamp::now(),
-        )
-        .await
-        .context("cannot read or make the authority")?,
+        authority::read_or_create(&client, &installation.namespace, &installation.trust_domain, Timestamp::now())
+            .await
+            .context("cannot read or make the authority")?,
     );
     let (wake, wakes) = mpsc::unbounded_channel();
     let watches = Watches::new(client.clone(), wake.clone());
     let (publish, cluster_issuer) = watch::channel(None);
     tasks.spawn(cluster_issuer::follow(client.clone(), publish));
     let (inquiry, commands) = Inquiry::new();
-    tasks.spawn(
-        inquiry
-            .clone()
-            .run(commands, Identity::new(authority.clone(), &installation), wake),
-    );
+    tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake));
     watches.start(tasks).await;
-    let recorder = Recorder::new(
-        client.clone(),
-        Reporter {
-            controller: "cardea-operator".to_owned(),
-            instance: Some(instance),
-        },
-    );
+    let recorder =
+        Recorder::new(client.clone(), Reporter { controller: "cardea-operator".to_owned(), instance: Some(instance) });
     let context = Arc::new(Context {
         client,
         installation,

@@ -70,13 +70,7 @@ pub fn material(
             (LeafMaterial::Issued(leaf), facts, due)
         }
     };
-    Ok(Material {
-        trust_bundle: authority.certificate_pem().to_owned(),
-        leaf,
-        request,
-        facts,
-        due,
-    })
+    Ok(Material { trust_bundle: authority.certificate_pem().to_owned(), leaf, request, facts, due })
 }
 
 /// Name of the Secret with a server's certificate.
@@ -93,11 +87,7 @@ fn leaf_request(server: &ValidatedServer, installation: &Installation) -> LeafRe
             service,
             server.name.clone(),
         ],
-        spiffe_id: SpiffeId::new(
-            installation.trust_domain.clone(),
-            &server.namespace,
-            service_account(server),
-        ),
+        spiffe_id: SpiffeId::new(installation.trust_domain.clone(), &server.namespace, service_account(server)),
         lifetime: server.leaf_lifetime,
     }
 }

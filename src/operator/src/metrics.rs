@@ -51,42 +51,21 @@ impl Default for Metrics {
         registry.register("writes", "Writes to the API server", writes.clone());
         registry.register("reconciles", "Reconciles by the reason of Ready", reconciles.clone());
         registry.register_with_unit("reconcile", "Time of a reconcile", Unit::Seconds, duration.clone());
-        registry.register(
-            "condition_changes",
-            "Conditions that turned, by their new reason",
-            transitions.clone(),
-        );
+        registry.register("condition_changes", "Conditions that turned, by their new reason", transitions.clone());
         registry.register("leader", "1 while this replica leads", leader.clone());
-        Self {
-            registry: Arc::new(registry),
-            writes,
-            reconciles,
-            duration,
-            transitions,
-            leader,
-        }
+        Self { registry: Arc::new(registry), writes, reconciles, duration, transitions, leader }
     }
 }
 
 impl Metrics {
     /// Counts a write of a child.
     pub fn wrote(&self, kind: Kind, verb: &'static str) {
-        self.writes
-            .get_or_create(&Write {
-                kind: kind.as_str(),
-                verb,
-            })
-            .inc();
+        self.writes.get_or_create(&Write { kind: kind.as_str(), verb }).inc();
     }
 
     /// Counts a write of a status.
     pub fn wrote_status(&self) {
-        self.writes
-            .get_or_create(&Write {
-                kind: "McpServer",
-                verb: "status",
-            })
-            .inc();
+        self.writes.get_or_create(&Write { kind: "McpServer", verb: "status" }).inc();
     }
 
     /// Counts a reconcile by its outcome: a reason.

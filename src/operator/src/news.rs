@@ -25,11 +25,7 @@ pub async fn tell(
             continue;
         }
         let event = Event {
-            type_: if condition.status == "True" {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
+            type_: if condition.status == "True" { EventType::Normal } else { EventType::Warning },
             reason: condition.reason.clone(),
             note: Some(condition.message.chars().take(1000).collect()),
             action: kind.to_owned(),
@@ -58,18 +54,11 @@ fn is_news(condition: &Condition) -> bool {
 }
 
 /// What every server goes through on its way.
-const EXPECTED: [&str; 4] = [
-    reasons::PENDING,
-    reasons::PROGRESSING,
-    reasons::PROXY_UNREACHABLE,
-    reasons::SCALED_TO_ZERO,
-];
+const EXPECTED: [&str; 4] =
+    [reasons::PENDING, reasons::PROGRESSING, reasons::PROXY_UNREACHABLE, reasons::SCALED_TO_ZERO];
 
 /// Condition and reason as the constants they came from, so that metrics keep to a closed set.
 fn known(condition: &Condition) -> Option<(&'static str, &'static str)> {
     let find = |set: &[&'static str], word: &str| set.iter().find(|known| **known == word).copied();
-    Some((
-        find(&condition::ALL, &condition.type_)?,
-        find(&reasons::ALL, &condition.reason)?,
-    ))
+    Some((find(&condition::ALL, &condition.type_)?, find(&reasons::ALL, &condition.reason)?))
 }

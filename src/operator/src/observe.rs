@@ -48,21 +48,12 @@ pub async fn authorities(
     namespace: &str,
 ) -> Result<BTreeMap<String, Option<String>>, kube::Error> {
     let of_clients = server.spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
-    let of_issuers = server
-        .spec
-        .auth
-        .iter()
-        .flat_map(|auth| &auth.issuers)
-        .filter_map(|issuer| issuer.ca_ref.as_ref());
+    let of_issuers = server.spec.auth.iter().flat_map(|auth| &auth.issuers).filter_map(|issuer| issuer.ca_ref.as_ref());
     let mut found = BTreeMap::new();
     for reference in of_clients.chain(of_issuers) {
         if !found.contains_key(&reference.name) {
-            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace)
-                .get_opt(&reference.name)
-                .await?;
-            let pem = map
-                .and_then(|map| map.data?.remove("ca.crt"))
-                .filter(|pem| pem.contains("BEGIN CERTIFICATE"));
+            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(&reference.name).await?;
+            let pem = map.and_then(|map| map.data?.remove("ca.crt")).filter(|pem| pem.contains("BEGIN CERTIFICATE"));
             found.insert(reference.name.clone(), pem);
         }
     }
@@ -88,11 +79,7 @@ pub async fn missing_secrets(
         .collect();
     let mut missing = BTreeSet::new();
     for name in wanted {
-        if Api::<Secret>::namespaced(client.clone(), namespace)
-            .get_metadata_opt(name)
-            .await?
-            .is_none()
-        {
+        if Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?.is_none() {
             missing.insert(name.to_owned());
         }
     }

@@ -33,9 +33,7 @@ pub fn covers(fields: Option<&str>, body: &Value) -> bool {
         "apiVersion" | "kind" => true,
         "metadata" => ["labels", "annotations", "ownerReferences"].iter().all(|part| {
             value.get(part).is_none_or(|value| {
-                fields
-                    .pointer(&format!("/f:metadata/f:{part}"))
-                    .is_some_and(|owned| holds(owned, value))
+                fields.pointer(&format!("/f:metadata/f:{part}")).is_some_and(|owned| holds(owned, value))
             })
         }),
         _ => fields.get(format!("f:{name}")).is_some_and(|owned| holds(owned, value)),
@@ -50,13 +48,12 @@ fn holds(owned: &Value, value: &Value) -> bool {
         return true;
     }
     match value {
-        Value::Object(members) => members
-            .iter()
-            .all(|(name, value)| set.get(&format!("f:{name}")).is_some_and(|owned| holds(owned, value))),
-        Value::Array(elements) => elements.iter().all(|element| {
-            set.iter()
-                .any(|(name, owned)| names(name, element) && holds(owned, element))
-        }),
+        Value::Object(members) => {
+            members.iter().all(|(name, value)| set.get(&format!("f:{name}")).is_some_and(|owned| holds(owned, value)))
+        }
+        Value::Array(elements) => {
+            elements.iter().all(|element| set.iter().any(|(name, owned)| names(name, element) && holds(owned, element)))
+        }
         _ => false,
     }
 }
@@ -65,10 +62,8 @@ fn holds(owned: &Value, value: &Value) -> bool {
 fn names(path: &str, element: &Value) -> bool {
     let parse = |json: &str| serde_json::from_str::<Value>(json).ok();
     if let Some(keys) = path.strip_prefix("k:").and_then(parse) {
-        keys.as_object().is_some_and(|keys| {
-            keys.iter()
-                .all(|(name, wanted)| element.get(name).is_none_or(|found| found == wanted))
-        })
+        keys.as_object()
+            .is_some_and(|keys| keys.iter().all(|(name, wanted)| element.get(name).is_none_or(|found| found == wanted)))
     } else if let Some(wanted) = path.strip_prefix("v:").and_then(parse) {
         *element == wanted
     } else {
@@ -121,14 +116,8 @@ mod tests {
 
     #[test]
     fn a_field_that_somebody_took_is_not() {
-        for (taken, by) in [
-            ("\"f:image\":{}", "image"),
-            ("\"f:app\":{}", "label"),
-            ("\"f:selector\":{}", "selector"),
-        ] {
-            let fields = fields()
-                .replace(&format!("{taken},"), "")
-                .replace(taken, "\"f:other\":{}");
+        for (taken, by) in [("\"f:image\":{}", "image"), ("\"f:app\":{}", "label"), ("\"f:selector\":{}", "selector")] {
+            let fields = fields().replace(&format!("{taken},"), "").replace(taken, "\"f:other\":{}");
             assert!(!covers(Some(&fields), &body()), "{by}");
         }
     }

@@ -82,9 +82,8 @@ impl PodState {
         };
         let init = status.init_container_statuses.iter().flatten();
         let containers = || init.clone().chain(status.container_statuses.iter().flatten());
-        let proxy_runs = init
-            .clone()
-            .any(|container| container.name == "cardea-proxy" && container.started == Some(true));
+        let proxy_runs =
+            init.clone().any(|container| container.name == "cardea-proxy" && container.started == Some(true));
         let ending = pod.metadata.deletion_timestamp.is_some();
         Self {
             proxy_address: status.pod_ip.clone().filter(|_| proxy_runs && !ending),

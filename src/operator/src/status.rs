@@ -45,22 +45,13 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
     let mut status = former.clone();
     status.observed_generation = generation;
     let mut found = match outcome {
-        Outcome::Applied {
-            server,
-            material,
-            applied,
-        } => {
+        Outcome::Applied { server, material, applied } => {
             describe(&mut status, observed, server, material, applied);
             applied_findings(observed, server, material)
         }
         Outcome::Failed(error) => vec![failure(error)],
         Outcome::Rejected(rejection) => {
-            vec![Finding::new(
-                rejection.condition,
-                Some(false),
-                rejection.reason,
-                rejection.message.clone(),
-            )]
+            vec![Finding::new(rejection.condition, Some(false), rejection.reason, rejection.message.clone())]
         }
         Outcome::Suspended => vec![],
     };
@@ -81,93 +72,54 @@ fn describe(
     status.transport = Some(TransportType::StreamableHttp.as_str().to_owned());
     status.auth = Some(ways_in(&server.authentication));
     status.posture = server.posture.clone();
-    status.network = Some(NetworkStatus {
-        level: "NetworkPolicy".to_owned(),
-    });
+    status.network = Some(NetworkStatus { level: "NetworkPolicy".to_owned() });
     status.secrets = server
         .secrets
         .iter()
-        .map(|secret| SecretStatus {
-            name: secret.name.clone(),
-            store: "KubernetesSecret".to_owned(),
-        })
+        .map(|secret| SecretStatus { name: secret.name.clone(), store: "KubernetesSecret".to_owned() })
         .collect();
-    status.certificate = Some(Certificate {
-        not_after: Time(seconds(material.facts.not_after)),
-        serial: material.facts.serial.clone(),
-    });
-    let pairs: Vec<String> = selector(&server.name)
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    status.certificate =
+        Some(Certificate { not_after: Time(seconds(material.facts.not_after)), serial: material.facts.serial.clone() });
+    let pairs: Vec<String> = selector(&server.name).iter().map(|(name, value)| format!("{name}={value}")).collect();
     status.selector = Some(pairs.join(","));
     status.replicas = Some(observed.workload.rollout.as_ref().map_or(0, |rollout| rollout.replicas));
     if let Some(info) = handshakes(observed).find_map(|handshake| match handshake {
         Handshake::Succeeded(info) => Some(info),
         Handshake::Failed(_) => None,
     }) {
-        status.address = Some(Address {
-            url: server.resource.clone(),
-            ca_bundle: trust_config_map(&server.name),
-        });
+        status.address = Some(Address { url: server.resource.clone(), ca_bundle: trust_config_map(&server.name) });
         status.server_info = Some(ServerInfo {
             name: info.name.clone(),
             version: info.version.clone(),
             protocol_version: info.protocol_version.clone(),
         });
         status.tool_count = i32::try_from(info.tools.len()).ok();
-        status.tools = info
-            .tools
-            .iter()
-            .take(TOOLS_LISTED)
-            .map(|name| Tool { name: name.clone() })
-            .collect();
+        status.tools = info.tools.iter().take(TOOLS_LISTED).map(|name| Tool { name: name.clone() }).collect();
     }
 }
 
 fn ways_in(authentication: &Authentication) -> String {
     let mut ways: Vec<&str> = Vec::new();
-    if authentication
-        .issuers
-        .iter()
-        .any(|issuer| matches!(issuer.kind, TokenKind::Oidc { .. }))
-    {
+    if authentication.issuers.iter().any(|issuer| matches!(issuer.kind, TokenKind::Oidc { .. })) {
         ways.push("OIDC");
     }
-    if authentication
-        .issuers
-        .iter()
-        .any(|issuer| issuer.kind == TokenKind::KubernetesServiceAccount)
-    {
+    if authentication.issuers.iter().any(|issuer| issuer.kind == TokenKind::KubernetesServiceAccount) {
         ways.push("ServiceAccount");
     }
     if authentication.client_certificates {
         ways.push("Certificate");
     }
-    if ways.is_empty() {
-        "None".to_owned()
-    } else {
-        ways.join(",")
-    }
+    if ways.is_empty() { "None".to_owned() } else { ways.join(",") }
 }
 
 fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Material) -> Vec<Finding> {
     vec![
-        Finding::new(
-            condition::ACCEPTED,
-            Some(true),
-            reasons::ACCEPTED,
-            "the spec makes sense",
-        ),
+        Finding::new(condition::ACCEPTED, Some(true), reasons::ACCEPTED, "the spec makes sense"),
         Finding::new(
             condition::CERTIFICATE_READY,
             Some(true),
             reasons::ISSUED,
-            format!(
-                "valid until {}, renewed from {}",
-                seconds(material.facts.not_after),
-                seconds(material.due)
-            ),
+            format!("valid until {}, renewed from {}", seconds(material.facts.not_after), seconds(material.due)),
         ),
         secrets_ready(observed, server),
         Finding::new(
@@ -186,21 +138,14 @@ fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Ma
 fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     let finding = |status, reason, message: String| Finding::new(condition::SECRETS_READY, status, reason, message);
     if server.secrets.is_empty() {
-        return finding(
-            Some(true),
-            reasons::NONE_DECLARED,
-            "the spec names no secret".to_owned(),
-        );
+        return finding(Some(true), reasons::NONE_DECLARED, "the spec names no secret".to_owned());
     }
     if !observed.missing_secrets.is_empty() {
         let names: Vec<&str> = observed.missing_secrets.iter().map(String::as_str).collect();
         return finding(
             Some(false),
             reasons::SECRET_NOT_FOUND,
-            format!(
-                "spec.secrets: no such Secret in this namespace: {}: create it",
-                names.join(", ")
-            ),
+            format!("spec.secrets: no such Secret in this namespace: {}: create it", names.join(", ")),
         );
     }
     match troubles(observed).find(|trouble| trouble.reason == reasons::SECRET_NOT_FOUND) {
@@ -218,27 +163,15 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
         })
     };
     if let Some(problem) = reports().find_map(|report| report.rejected_config.as_ref()) {
-        return finding(
-            Some(false),
-            reasons::CONFIG_REJECTED,
-            format!("a proxy keeps its former rules: {problem}"),
-        );
+        return finding(Some(false), reasons::CONFIG_REJECTED, format!("a proxy keeps its former rules: {problem}"));
     }
-    let current = reports()
-        .filter(|report| report.generation == server.generation)
-        .count();
+    let current = reports().filter(|report| report.generation == server.generation).count();
     let rules = server.rules.len();
     match reports().count() {
-        all if all > 0 && all == current => finding(
-            Some(true),
-            reasons::IN_FORCE,
-            format!("{rules} rules, in force in every proxy that answers"),
-        ),
-        _ => finding(
-            Some(true),
-            reasons::COMPILED,
-            format!("{rules} rules, handed to the proxies"),
-        ),
+        all if all > 0 && all == current => {
+            finding(Some(true), reasons::IN_FORCE, format!("{rules} rules, in force in every proxy that answers"))
+        }
+        _ => finding(Some(true), reasons::COMPILED, format!("{rules} rules, handed to the proxies")),
     }
 }
 
@@ -246,11 +179,7 @@ fn workload_available(observed: &Observed) -> Finding {
     let finding =
         |status, reason, message: String| Finding::new(condition::WORKLOAD_AVAILABLE, status, reason, message);
     let Some(rollout) = &observed.workload.rollout else {
-        return finding(
-            Some(false),
-            reasons::PROGRESSING,
-            "the pods are being created".to_owned(),
-        );
+        return finding(Some(false), reasons::PROGRESSING, "the pods are being created".to_owned());
     };
     if rollout.wanted == 0 {
         return finding(
@@ -260,27 +189,15 @@ fn workload_available(observed: &Observed) -> Finding {
         );
     }
     if rollout.available >= rollout.wanted && rollout.observed {
-        return finding(
-            Some(true),
-            reasons::AVAILABLE,
-            format!("{} of {} pods", rollout.available, rollout.wanted),
-        );
+        return finding(Some(true), reasons::AVAILABLE, format!("{} of {} pods", rollout.available, rollout.wanted));
     }
     if let Some(trouble) = troubles(observed).next() {
         return finding(Some(false), trouble.reason, trouble.message.clone());
     }
     if let Some(message) = &rollout.refused {
-        return finding(
-            Some(false),
-            reasons::PODS_REFUSED,
-            format!("pods cannot be created: {message}"),
-        );
+        return finding(Some(false), reasons::PODS_REFUSED, format!("pods cannot be created: {message}"));
     }
-    finding(
-        Some(false),
-        reasons::PROGRESSING,
-        format!("{} of {} pods", rollout.available, rollout.wanted),
-    )
+    finding(Some(false), reasons::PROGRESSING, format!("{} of {} pods", rollout.available, rollout.wanted))
 }
 
 fn verified(observed: &Observed) -> Finding {
@@ -296,30 +213,18 @@ fn verified(observed: &Observed) -> Finding {
         return finding(
             Some(true),
             reasons::HANDSHAKE_SUCCEEDED,
-            format!(
-                "{} {} speaks MCP {} through the proxy",
-                info.name, info.version, info.protocol_version
-            ),
+            format!("{} {} speaks MCP {} through the proxy", info.name, info.version, info.protocol_version),
         );
     }
     match handshakes(observed).next() {
         Some(Handshake::Failed(failure)) => finding(Some(false), reasons::HANDSHAKE_FAILED, failure.message.clone()),
-        _ => finding(
-            Some(false),
-            reasons::PROXY_UNREACHABLE,
-            "the proxy does not answer the operator".to_owned(),
-        ),
+        _ => finding(Some(false), reasons::PROXY_UNREACHABLE, "the proxy does not answer the operator".to_owned()),
     }
 }
 
 fn hardened(server: &ValidatedServer) -> Finding {
     if server.posture.is_empty() {
-        Finding::new(
-            condition::HARDENED,
-            Some(true),
-            reasons::CLOSED,
-            "nothing is open that need not be",
-        )
+        Finding::new(condition::HARDENED, Some(true), reasons::CLOSED, "nothing is open that need not be")
     } else {
         Finding::new(
             condition::HARDENED,
@@ -332,12 +237,9 @@ fn hardened(server: &ValidatedServer) -> Finding {
 
 fn failure(error: &ApplyError) -> Finding {
     match error {
-        ApplyError::Foreign { .. } => Finding::new(
-            condition::ACCEPTED,
-            Some(false),
-            reasons::FOREIGN_OBJECT,
-            error.to_string(),
-        ),
+        ApplyError::Foreign { .. } => {
+            Finding::new(condition::ACCEPTED, Some(false), reasons::FOREIGN_OBJECT, error.to_string())
+        }
         ApplyError::Forbidden { namespace, .. } if error.lacks_right_on_secrets() => Finding::new(
             condition::CERTIFICATE_READY,
             Some(false),
@@ -366,14 +268,17 @@ fn summarize(found: &mut Vec<Finding>, carried: &[Condition], outcome: &Outcome<
         condition::WORKLOAD_AVAILABLE,
         condition::VERIFIED,
     ];
+    let unknown = |kind| {
+        let known = carried.iter().any(|condition| condition.type_ == kind && condition.status == "True");
+        (!known).then(|| (reasons::PENDING, format!("{kind} is not known yet")))
+    };
+    // What was found missing now says more than what is not known.
     let lacking = needed
-        .into_iter()
-        .find_map(|kind| match found.iter().find(|finding| finding.kind == kind) {
-            Some(finding) => (finding.status != Some(true)).then(|| (finding.reason, finding.message.clone())),
-            None => match carried.iter().find(|condition| condition.type_ == kind) {
-                Some(condition) if condition.status == "True" => None,
-                _ => Some((reasons::PENDING, format!("{kind} is not known yet"))),
-            },
+        .iter()
+        .find_map(|kind| found.iter().find(|finding| finding.kind == *kind && finding.status != Some(true)))
+        .map(|finding| (finding.reason, finding.message.clone()))
+        .or_else(|| {
+            needed.into_iter().filter(|kind| found.iter().all(|finding| finding.kind != *kind)).find_map(unknown)
         });
     let stalled = match outcome {
         Outcome::Rejected(rejection) => rejection.stalled,
@@ -383,10 +288,7 @@ fn summarize(found: &mut Vec<Finding>, carried: &[Condition], outcome: &Outcome<
     let ready = lacking.is_none();
     let (reason, message) = lacking.unwrap_or((reasons::READY, "the server can be used".to_owned()));
     let (reason, message) = match outcome {
-        Outcome::Suspended => (
-            reasons::SUSPENDED,
-            "spec.suspend is set: everything is left as it is".to_owned(),
-        ),
+        Outcome::Suspended => (reasons::SUSPENDED, "spec.suspend is set: everything is left as it is".to_owned()),
         _ => (reason, message),
     };
     found.push(Finding::new(condition::READY, Some(ready), reason, message.clone()));

@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
 
 use crate::cluster_issuer::ClusterIssuer;
+use crate::installation::Installation;
 use crate::observe::Observed;
 
 /// A server that passed every check. `build` needs nothing else.
@@ -85,12 +86,7 @@ pub struct Rejection {
 
 impl Rejection {
     fn invalid(message: impl Into<String>) -> Self {
-        Self {
-            condition: condition::ACCEPTED,
-            reason: reasons::INVALID,
-            message: message.into(),
-            stalled: true,
-        }
+        Self { condition: condition::ACCEPTED, reason: reasons::INVALID, message: message.into(), stalled: true }
     }
 
     fn missing_ca(condition: &'static str, field: &str, name: &str) -> Self {
@@ -106,18 +102,22 @@ impl Rejection {
 }
 
 const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
-const DEFAULT_LIMITS: contract::Limits = contract::Limits {
-    max_body_bytes: 1024 * 1024,
-    request_seconds: 60,
-    concurrent: 256,
-};
+const DEFAULT_LIMITS: contract::Limits =
+    contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 };
 
 /// Checks a server.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn validate(observed: &Observed) -> Result<ValidatedServer, Rejection> {
+pub fn validate(observed: &Observed, installation: &Installation) -> Result<ValidatedServer, Rejection> {
     let spec = &observed.server.spec;
+    if observed.namespace == installation.namespace {
+        // Its leaf would be issued for a ServiceAccount of this namespace, and the operator's is one.
+        return Err(Rejection::invalid(format!(
+            "metadata.namespace: {:?} belongs to the operator: create the McpServer in another namespace",
+            installation.namespace
+        )));
+    }
     let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
     let transport = spec.transport.clone().unwrap_or_default();
     let port = match transport.port {
@@ -137,16 +137,9 @@ pub fn validate(observed: &Observed) -> Result<ValidatedServer, Rejection> {
     let tls = spec.tls.clone().unwrap_or_default();
     let client_ca = match &tls.client_ca_ref {
         None => None,
-        Some(reference) => Some(
-            observed
-                .authorities
-                .get(&reference.name)
-                .cloned()
-                .flatten()
-                .ok_or_else(|| {
-                    Rejection::missing_ca(condition::CERTIFICATE_READY, "spec.tls.clientCaRef", &reference.name)
-                })?,
-        ),
+        Some(reference) => Some(observed.authorities.get(&reference.name).cloned().flatten().ok_or_else(|| {
+            Rejection::missing_ca(condition::CERTIFICATE_READY, "spec.tls.clientCaRef", &reference.name)
+        })?),
     };
     let leaf_lifetime = tls
         .issuer
@@ -164,11 +157,7 @@ pub fn validate(observed: &Observed) -> Result<ValidatedServer, Rejection> {
         image: ServerImage {
             reference: image.reference.clone(),
             pull_policy: image.pull_policy.map(|policy| policy.as_str().to_owned()),
-            pull_secrets: image
-                .pull_secrets
-                .iter()
-                .map(|reference| reference.name.clone())
-                .collect(),
+            pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
         upstream: contract::Upstream { port, path },
         workload: spec.workload.clone().unwrap_or_default(),
@@ -221,25 +210,15 @@ fn authentication(
         })?;
         issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
     }
-    Ok(contract::Authentication {
-        issuers,
-        client_certificates: auth.client_certificates.is_some(),
-    })
+    Ok(contract::Authentication { issuers, client_certificates: auth.client_certificates.is_some() })
 }
 
 fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
     let ca_bundle = match &issuer.ca_ref {
         None => None,
-        Some(reference) => Some(
-            observed
-                .authorities
-                .get(&reference.name)
-                .cloned()
-                .flatten()
-                .ok_or_else(|| {
-                    Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
-                })?,
-        ),
+        Some(reference) => Some(observed.authorities.get(&reference.name).cloned().flatten().ok_or_else(|| {
+            Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
+        })?),
     };
     let claims = issuer.claims.clone().unwrap_or_default();
     Ok(contract::Issuer {
@@ -264,19 +243,13 @@ fn cluster_issuer(cluster: &ClusterIssuer, audiences: Vec<String>) -> contract::
         url: cluster.url.clone(),
         kind: contract::TokenKind::KubernetesServiceAccount,
         audiences,
-        keys: contract::KeySource::Inline {
-            jwks: cluster.jwks.clone(),
-        },
+        keys: contract::KeySource::Inline { jwks: cluster.jwks.clone() },
         ca_bundle: None,
     }
 }
 
 fn rules(spec: &McpServerSpec, authentication: &contract::Authentication) -> Result<Vec<contract::Rule>, Rejection> {
-    let asked = spec
-        .access
-        .as_ref()
-        .map(|access| access.rules.as_slice())
-        .unwrap_or_default();
+    let asked = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
     let mut rules = Vec::with_capacity(asked.len());
     for rule in asked {
         let principals = rule
@@ -309,41 +282,21 @@ fn principal_match(
     if let Some(issuer) = &asked.issuer
         && authentication.issuers.iter().all(|known| known.name != *issuer)
     {
-        return Err(format!(
-            "issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"
-        ));
+        return Err(format!("issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"));
     }
     match asked {
-        PrincipalMatch {
-            subject: Some(name),
-            issuer,
-            ..
-        } => Ok(contract::PrincipalMatch::Subject {
-            name: name.clone(),
-            issuer: issuer.clone(),
-        }),
-        PrincipalMatch {
-            group: Some(name),
-            issuer,
-            ..
-        } => Ok(contract::PrincipalMatch::Group {
-            name: name.clone(),
-            issuer: issuer.clone(),
-        }),
-        PrincipalMatch {
-            service_account: Some(account),
-            ..
-        } => Ok(contract::PrincipalMatch::ServiceAccount {
+        PrincipalMatch { subject: Some(name), issuer, .. } => {
+            Ok(contract::PrincipalMatch::Subject { name: name.clone(), issuer: issuer.clone() })
+        }
+        PrincipalMatch { group: Some(name), issuer, .. } => {
+            Ok(contract::PrincipalMatch::Group { name: name.clone(), issuer: issuer.clone() })
+        }
+        PrincipalMatch { service_account: Some(account), .. } => Ok(contract::PrincipalMatch::ServiceAccount {
             namespace: account.namespace.clone(),
             name: account.name.clone(),
         }),
-        PrincipalMatch {
-            spiffe_id: Some(id), ..
-        } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
-        PrincipalMatch {
-            any_authenticated: Some(true),
-            ..
-        } => Ok(contract::PrincipalMatch::AnyAuthenticated),
+        PrincipalMatch { spiffe_id: Some(id), .. } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
+        PrincipalMatch { any_authenticated: Some(true), .. } => Ok(contract::PrincipalMatch::AnyAuthenticated),
         _ => {
             Err("a principal needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated".into())
         }
@@ -353,11 +306,7 @@ fn principal_match(
 /// The schema compares the keys of one entry; only here are entries compared with each other and with `workload.env`.
 fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejection> {
     let mut taken: BTreeSet<&str> = workload.env.iter().map(|variable| variable.name.as_str()).collect();
-    for variable in secrets
-        .iter()
-        .flat_map(|secret| &secret.keys)
-        .filter_map(|key| key.env.as_deref())
-    {
+    for variable in secrets.iter().flat_map(|secret| &secret.keys).filter_map(|key| key.env.as_deref()) {
         if !taken.insert(variable) {
             return Err(Rejection::invalid(format!(
                 "spec.secrets: the environment variable {variable:?} is set twice: give each value a name of its own"
@@ -378,10 +327,7 @@ fn limits(spec: &McpServerSpec) -> contract::Limits {
             .request_seconds
             .and_then(|seconds| u32::try_from(seconds).ok())
             .unwrap_or(DEFAULT_LIMITS.request_seconds),
-        concurrent: asked
-            .concurrent
-            .and_then(|count| u32::try_from(count).ok())
-            .unwrap_or(DEFAULT_LIMITS.concurrent),
+        concurrent: asked.concurrent.and_then(|count| u32::try_from(count).ok()).unwrap_or(DEFAULT_LIMITS.concurrent),
     }
 }
 
@@ -391,48 +337,24 @@ fn posture(spec: &McpServerSpec, authentication: &contract::Authentication) -> V
     let everywhere = |block: &IPBlock| matches!(block.cidr.as_str(), "0.0.0.0/0" | "::/0") && block.except.is_none();
     let open = |peers: &[NetworkPolicyPeer]| {
         peers.iter().any(|peer| match peer {
-            NetworkPolicyPeer {
-                ip_block: Some(block), ..
-            } => everywhere(block),
-            NetworkPolicyPeer {
-                namespace_selector: Some(namespaces),
-                pod_selector: None,
-                ..
-            } => namespaces.match_labels.is_none() && namespaces.match_expressions.is_none(),
+            NetworkPolicyPeer { ip_block: Some(block), .. } => everywhere(block),
+            NetworkPolicyPeer { namespace_selector: Some(namespaces), pod_selector: None, .. } => {
+                namespaces.match_labels.is_none() && namespaces.match_expressions.is_none()
+            }
             _ => false,
         })
     };
-    let rules = spec
-        .access
-        .as_ref()
-        .map(|access| access.rules.as_slice())
-        .unwrap_or_default();
+    let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
     let every_tool_to_all = rules.iter().any(|rule| {
         rule.effect.unwrap_or_default() == Effect::Allow
             && rule.tools.iter().any(|tool| tool == "*")
-            && rule
-                .principals
-                .iter()
-                .any(|principal| principal.any_authenticated == Some(true))
+            && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
     });
     let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
     [
-        (
-            spec.audit
-                .as_ref()
-                .is_some_and(|audit| audit.level == Some(AuditLevel::None)),
-            "AuditOff",
-        ),
-        (
-            network.ingress.is_some_and(|ingress| open(&ingress.from)),
-            "IngressFromAnywhere",
-        ),
-        (
-            network
-                .egress
-                .is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))),
-            "EgressToAnywhere",
-        ),
+        (spec.audit.as_ref().is_some_and(|audit| audit.level == Some(AuditLevel::None)), "AuditOff"),
+        (network.ingress.is_some_and(|ingress| open(&ingress.from)), "IngressFromAnywhere"),
+        (network.egress.is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))), "EgressToAnywhere"),
         (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
         (every_tool_to_all, "EveryToolToAll"),
     ]

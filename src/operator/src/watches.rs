@@ -51,13 +51,7 @@ pub enum SecretWatch {
 impl Watches {
     /// Prepares the watches; nothing runs yet.
     pub fn new(client: Client, wake: UnboundedSender<ServerKey>) -> Self {
-        Self {
-            client,
-            children: Arc::default(),
-            workloads: Arc::default(),
-            wake,
-            secrets: Arc::default(),
-        }
+        Self { client, children: Arc::default(), workloads: Arc::default(), wake, secrets: Arc::default() }
     }
 
     /// Starts all watches but those on Secrets and waits until each has seen what there is.
@@ -69,14 +63,9 @@ impl Watches {
             let this = self.clone();
             tasks.spawn(async move { this.follow(watch, Some(seen)).await });
         };
-        for watch in [
-            Watch::Accounts,
-            Watch::Policies,
-            Watch::ConfigMaps,
-            Watch::Services,
-            Watch::Deployments,
-            Watch::Pods,
-        ] {
+        for watch in
+            [Watch::Accounts, Watch::Policies, Watch::ConfigMaps, Watch::Services, Watch::Deployments, Watch::Pods]
+        {
             begin(tasks, watch);
         }
         for wait in ready {
@@ -104,21 +93,13 @@ impl Watches {
         let client = self.client.clone();
         match watch {
             Watch::Accounts => {
-                self.metadata::<ServiceAccount>(Api::all(client), Kind::ServiceAccount, None, seen)
-                    .await;
+                self.metadata::<ServiceAccount>(Api::all(client), Kind::ServiceAccount, None, seen).await;
             }
             Watch::Policies => {
-                self.metadata::<NetworkPolicy>(Api::all(client), Kind::NetworkPolicy, None, seen)
-                    .await;
+                self.metadata::<NetworkPolicy>(Api::all(client), Kind::NetworkPolicy, None, seen).await;
             }
-            Watch::ConfigMaps => {
-                self.metadata::<ConfigMap>(Api::all(client), Kind::ConfigMap, None, seen)
-                    .await
-            }
-            Watch::Services => {
-                self.metadata::<Service>(Api::all(client), Kind::Service, None, seen)
-                    .await
-            }
+            Watch::ConfigMaps => self.metadata::<ConfigMap>(Api::all(client), Kind::ConfigMap, None, seen).await,
+            Watch::Services => self.metadata::<Service>(Api::all(client), Kind::Service, None, seen).await,
             Watch::Deployments => self.deployments(Api::all(client), seen).await,
             Watch::Pods => self.pods(Api::all(client), seen).await,
         }
@@ -216,12 +197,8 @@ impl Watches {
                 }
                 Ok(Event::InitDone) => {
                     let mut listed = std::mem::take(&mut listed);
-                    let servers: HashSet<ServerKey> = self
-                        .workloads
-                        .servers()
-                        .into_iter()
-                        .chain(listed.keys().cloned())
-                        .collect();
+                    let servers: HashSet<ServerKey> =
+                        self.workloads.servers().into_iter().chain(listed.keys().cloned()).collect();
                     for server in servers {
                         let pods = listed.remove(&server).unwrap_or_default();
                         if self.workloads.update(&server, |workload| workload.pods = pods) {
@@ -262,9 +239,7 @@ impl Watches {
 
     fn keep_deployment(&self, deployment: &Deployment) -> Option<(ServerKey, String)> {
         let (server, name) = server_of(deployment)?;
-        let news = self
-            .children
-            .put(&server, Kind::Deployment, &name, Child::of(&deployment.metadata));
+        let news = self.children.put(&server, Kind::Deployment, &name, Child::of(&deployment.metadata));
         let rollout = Some(Rollout::of(deployment));
         if self.workloads.update(&server, |workload| workload.rollout = rollout) || news {
             self.wake(server.clone());
@@ -281,11 +256,7 @@ impl Watches {
     }
 
     fn secrets_are(&self, namespace: &str, state: SecretWatch) {
-        let before = self
-            .secrets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(namespace.to_owned(), state);
+        let before = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), state);
         if before != Some(state) {
             // No server of that name exists: an empty name stands for all of the namespace.
             self.wake((namespace.to_owned(), String::new()));
@@ -320,11 +291,7 @@ fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watch(
-        api,
-        config().labels(&format!("{}={},{SERVER_LABEL}", MANAGED_BY.0, MANAGED_BY.1)),
-    )
-    .default_backoff()
+    watch(api, config().labels(&format!("{}={},{SERVER_LABEL}", MANAGED_BY.0, MANAGED_BY.1))).default_backoff()
 }
 
 fn server_of<K: Resource>(object: &K) -> Option<(ServerKey, String)> {

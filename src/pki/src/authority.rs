@@ -31,10 +31,7 @@ impl Authority {
     pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(
-            DnType::CommonName,
-            format!("Cardea authority of {}", trust_domain.as_str()),
-        );
+        params.distinguished_name.push(DnType::CommonName, format!("Cardea authority of {}", trust_domain.as_str()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = moment(now - BACKDATED)?;
@@ -58,12 +55,7 @@ impl Authority {
             Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|_| PkiError::Unreadable)?;
         let id = hex(Sha256::digest(&pem.contents).get(..8).unwrap_or_default());
         let issuer = Issuer::from_ca_cert_pem(certificate_pem, key)?;
-        Ok(Self {
-            certificate_pem: certificate_pem.to_owned(),
-            issuer,
-            not_after,
-            id,
-        })
+        Ok(Self { certificate_pem: certificate_pem.to_owned(), issuer, not_after, id })
     }
 
     /// Its certificate, to be trusted.
@@ -87,9 +79,7 @@ impl Authority {
     /// When the leaf would outlive the authority, or a name cannot stand in a certificate.
     pub fn issue(&self, request: &LeafRequest, now: Timestamp) -> Result<Leaf, PkiError> {
         if now + request.lifetime > self.not_after {
-            return Err(PkiError::OutlivesAuthority {
-                authority_end: self.not_after,
-            });
+            return Err(PkiError::OutlivesAuthority { authority_end: self.not_after });
         }
         request.sign(&self.issuer, now)
     }

@@ -45,9 +45,7 @@ impl LeafRequest {
         let not_after = now + self.lifetime;
         let mut params = CertificateParams::new(self.dns_names.clone())?;
         params.distinguished_name = DistinguishedName::new();
-        params
-            .subject_alt_names
-            .push(SanType::URI(self.spiffe_id.to_string().try_into()?));
+        params.subject_alt_names.push(SanType::URI(self.spiffe_id.to_string().try_into()?));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -90,10 +88,8 @@ pub(crate) fn moment(at: Timestamp) -> Result<OffsetDateTime, PkiError> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -42,11 +42,7 @@ pub fn decide(leaf: Option<&LeafFacts>, request: &str, now: Timestamp) -> Renewa
 /// that leaves issued together are not renewed together.
 pub fn due(leaf: &LeafFacts) -> Timestamp {
     let life = leaf.not_after.duration_since(leaf.not_before);
-    let spread = leaf
-        .serial
-        .bytes()
-        .fold(0_i64, |sum, byte| (sum * 31 + i64::from(byte)) % 201)
-        - 100;
+    let spread = leaf.serial.bytes().fold(0_i64, |sum, byte| (sum * 31 + i64::from(byte)) % 201) - 100;
     leaf.not_before + life / 2 + SignedDuration::from_millis_i128(life.as_millis() / 10 * i128::from(spread) / 100)
 }
 

@@ -37,11 +37,7 @@ pub struct SpiffeId {
 impl SpiffeId {
     /// The identity of a ServiceAccount in this trust domain.
     pub fn new(trust_domain: TrustDomain, namespace: impl Into<String>, service_account: impl Into<String>) -> Self {
-        Self {
-            trust_domain,
-            namespace: namespace.into(),
-            service_account: service_account.into(),
-        }
+        Self { trust_domain, namespace: namespace.into(), service_account: service_account.into() }
     }
 
     /// The trust domain that it belongs to.
@@ -52,13 +48,7 @@ impl SpiffeId {
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "spiffe://{}/ns/{}/sa/{}",
-            self.trust_domain.as_str(),
-            self.namespace,
-            self.service_account
-        )
+        write!(out, "spiffe://{}/ns/{}/sa/{}", self.trust_domain.as_str(), self.namespace, self.service_account)
     }
 }
 

@@ -58,10 +58,7 @@ impl Principal {
             }
             (
                 PrincipalMatch::ServiceAccount { namespace, name },
-                Evidence::ServiceAccount {
-                    namespace: its_namespace,
-                    name: its_name,
-                },
+                Evidence::ServiceAccount { namespace: its_namespace, name: its_name },
             ) => namespace == its_namespace && name == its_name,
             (PrincipalMatch::SpiffeId(wanted), Evidence::Certificate { spiffe_id: Some(id) }) => wanted == id,
             _ => false,

@@ -70,9 +70,7 @@ impl Policy {
                 Ok(rule) => Ok(Permit::by(Some(rule))),
                 Err(reason) => Err(Denial { reason }),
             },
-            Action::Other(_) => Err(Denial {
-                reason: DenialReason::UnknownMethod,
-            }),
+            Action::Other(_) => Err(Denial { reason: DenialReason::UnknownMethod }),
         }
     }
 
@@ -101,10 +99,7 @@ impl CompiledRule {
             return Err(CompileError::NoTool(rule.name.clone()));
         }
         if let Some(glob) = rule.tools.iter().find(|glob| !is_tool_glob(glob)) {
-            return Err(CompileError::Glob {
-                rule: rule.name.clone(),
-                glob: glob.clone(),
-            });
+            return Err(CompileError::Glob { rule: rule.name.clone(), glob: glob.clone() });
         }
         Ok(Self {
             name: rule.name.as_str().into(),
@@ -121,9 +116,7 @@ impl CompiledRule {
 /// The alphabet of tool names (MCP 2025-11-25, tools, "Tool Names") with the two wildcards.
 fn is_tool_glob(glob: &str) -> bool {
     (1..=128).contains(&glob.len())
-        && glob
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./*?".contains(&byte))
+        && glob.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./*?".contains(&byte))
 }
 
 #[cfg(test)]

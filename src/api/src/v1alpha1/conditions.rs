@@ -19,12 +19,7 @@ pub struct Finding {
 impl Finding {
     /// A finding with all its parts.
     pub fn new(kind: &'static str, status: Option<bool>, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            status,
-            reason,
-            message: message.into(),
-        }
+        Self { kind, status, reason, message: message.into() }
     }
 
     fn status_word(&self) -> &'static str {

@@ -21,12 +21,7 @@ pub(super) fn spec(server: &ValidatedServer, installation: &Installation) -> Val
     }
     let mut egress = vec![cluster_dns()];
     egress.extend(server.authentication.issuers.iter().flat_map(to_issuer));
-    egress.extend(
-        server
-            .egress
-            .iter()
-            .map(|to| json!({"to": to.peers, "ports": to.ports})),
-    );
+    egress.extend(server.egress.iter().map(|to| json!({"to": to.peers, "ports": to.ports})));
     json!({"spec": {
         "podSelector": {"matchLabels": selector(&server.name)},
         "policyTypes": ["Ingress", "Egress"],
@@ -53,10 +48,7 @@ fn to_issuer(issuer: &Issuer) -> Vec<Value> {
         KeySource::Discovery => vec![issuer.url.as_str()],
         KeySource::Url { jwks_url } => vec![jwks_url.as_str()],
     };
-    urls.into_iter()
-        .filter_map(authority)
-        .map(|(host, port)| to_authority(&host, port))
-        .collect()
+    urls.into_iter().filter_map(authority).map(|(host, port)| to_authority(&host, port)).collect()
 }
 
 fn to_authority(host: &str, port: u16) -> Value {
@@ -83,11 +75,7 @@ fn to_authority(host: &str, port: u16) -> Value {
 /// Host and port of an https URL.
 fn authority(url: &str) -> Option<(String, u16)> {
     let uri: http::Uri = url.parse().ok()?;
-    let host = uri
-        .host()?
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_ascii_lowercase();
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     Some((host, uri.port_u16().unwrap_or(443)))
 }
 
@@ -105,17 +93,9 @@ mod tests {
         assert_eq!(address["to"][0]["ipBlock"]["cidr"], "192.0.2.7/32");
         assert_eq!(address["ports"][0]["port"], 8443);
         let inside = to("https://idp.login.svc.cluster.local/realm");
-        assert_eq!(
-            inside["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
-            "login"
-        );
+        assert_eq!(inside["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "login");
         let outside = to("https://login.example.com");
         assert_eq!(outside["ports"][0]["port"], 443);
-        assert!(
-            outside["to"][0]["ipBlock"]["except"]
-                .as_array()
-                .unwrap()
-                .contains(&json!("169.254.0.0/16"))
-        );
+        assert!(outside["to"][0]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
     }
 }

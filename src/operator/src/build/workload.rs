@@ -128,11 +128,8 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}),
     ];
     volumes.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
-        let items: Vec<Value> = secret
-            .keys
-            .iter()
-            .filter_map(|key| Some(json!({"key": key.key, "path": key.file.as_ref()?})))
-            .collect();
+        let items: Vec<Value> =
+            secret.keys.iter().filter_map(|key| Some(json!({"key": key.key, "path": key.file.as_ref()?}))).collect();
         json!({
             "name": secret_volume(secret),
             "secret": {"secretName": secret_name(secret), "defaultMode": 0o440, "items": items},

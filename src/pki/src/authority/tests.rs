@@ -41,14 +41,7 @@ fn a_leaf_names_its_service_and_its_identity_and_verifies() {
             other => panic!("{other}"),
         })
         .collect();
-    assert_eq!(
-        names,
-        [
-            "web.demo.svc",
-            "web.demo.svc.cluster.local",
-            "spiffe://cluster.local/ns/demo/sa/web"
-        ]
-    );
+    assert_eq!(names, ["web.demo.svc", "web.demo.svc.cluster.local", "spiffe://cluster.local/ns/demo/sa/web"]);
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.server_auth && usage.client_auth && !usage.any);
     assert!(!certificate.is_ca());
@@ -66,14 +59,8 @@ fn an_authority_survives_being_written_and_read() {
     assert_eq!(read.id(), authority.id());
     assert_eq!(read.certificate_pem(), authority.certificate_pem());
     let other = Authority::create(&trust_domain(), now).unwrap();
-    assert!(matches!(
-        Authority::from_pem(authority.certificate_pem(), &other.key_pem()),
-        Err(PkiError::KeyMismatch)
-    ));
-    assert!(matches!(
-        Authority::from_pem("nonsense", &other.key_pem()),
-        Err(PkiError::Unreadable)
-    ));
+    assert!(matches!(Authority::from_pem(authority.certificate_pem(), &other.key_pem()), Err(PkiError::KeyMismatch)));
+    assert!(matches!(Authority::from_pem("nonsense", &other.key_pem()), Err(PkiError::Unreadable)));
 }
 
 #[test]

@@ -21,17 +21,11 @@ fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -
 }
 
 fn group(name: &str) -> PrincipalMatch {
-    PrincipalMatch::Group {
-        name: name.into(),
-        issuer: None,
-    }
+    PrincipalMatch::Group { name: name.into(), issuer: None }
 }
 
 fn calls(rules: &[Rule], who: &Principal, tool: &str) -> bool {
-    Policy::compile(rules)
-        .unwrap()
-        .decide(who, Action::CallTool(tool))
-        .is_ok()
+    Policy::compile(rules).unwrap().decide(who, Action::CallTool(tool)).is_ok()
 }
 
 #[test]
@@ -61,17 +55,9 @@ fn a_deny_wins_in_either_order_and_is_named() {
     let deny = rule("no-delete", Effect::Deny, group("dev"), &["delete_*"]);
     for rules in [[allow.clone(), deny.clone()], [deny, allow]] {
         let policy = Policy::compile(&rules).unwrap();
-        let denial = policy
-            .decide(&principal(&["dev"]), Action::CallTool("delete_all"))
-            .unwrap_err();
+        let denial = policy.decide(&principal(&["dev"]), Action::CallTool("delete_all")).unwrap_err();
         assert_eq!(denial.reason, DenialReason::Rule("no-delete".into()));
-        assert_eq!(
-            policy
-                .decide(&principal(&["ops"]), Action::CallTool("delete_all"))
-                .unwrap()
-                .rule(),
-            Some("all")
-        );
+        assert_eq!(policy.decide(&principal(&["ops"]), Action::CallTool("delete_all")).unwrap().rule(), Some("all"));
     }
 }
 
@@ -84,34 +70,22 @@ fn a_list_shows_exactly_what_a_call_may_use() {
     let policy = Policy::compile(&rules).unwrap();
     for tool in ["get-env", "get-sum", "echo", ""] {
         let who = principal(&["dev"]);
-        assert_eq!(
-            policy.shows_tool(&who, tool),
-            policy.decide(&who, Action::CallTool(tool)).is_ok(),
-            "{tool}"
-        );
+        assert_eq!(policy.shows_tool(&who, tool), policy.decide(&who, Action::CallTool(tool)).is_ok(), "{tool}");
     }
 }
 
 #[test]
 fn the_evidence_decides_who_a_name_is() {
-    let named = |issuer: Option<&str>| PrincipalMatch::Subject {
-        name: "alice".into(),
-        issuer: issuer.map(Into::into),
-    };
+    let named = |issuer: Option<&str>| PrincipalMatch::Subject { name: "alice".into(), issuer: issuer.map(Into::into) };
     let certificate = Principal {
         subject: "alice".into(),
         groups: vec!["ops".into()],
-        evidence: Evidence::Certificate {
-            spiffe_id: Some("spiffe://cluster.local/ns/a/sa/b".into()),
-        },
+        evidence: Evidence::Certificate { spiffe_id: Some("spiffe://cluster.local/ns/a/sa/b".into()) },
     };
     let account = Principal {
         subject: "system:serviceaccount:agents:alice".into(),
         groups: vec![],
-        evidence: Evidence::ServiceAccount {
-            namespace: "agents".into(),
-            name: "alice".into(),
-        },
+        evidence: Evidence::ServiceAccount { namespace: "agents".into(), name: "alice".into() },
     };
     for (wanted, who, expected) in [
         (named(None), &principal(&[]), true),
@@ -119,40 +93,11 @@ fn the_evidence_decides_who_a_name_is() {
         (named(Some("other")), &principal(&[]), false),
         (named(None), &certificate, false),
         (group("ops"), &certificate, false),
-        (
-            PrincipalMatch::SpiffeId("spiffe://cluster.local/ns/a/sa/b".into()),
-            &certificate,
-            true,
-        ),
-        (
-            PrincipalMatch::SpiffeId("spiffe://cluster.local/ns/a/sa".into()),
-            &certificate,
-            false,
-        ),
-        (
-            PrincipalMatch::ServiceAccount {
-                namespace: "agents".into(),
-                name: "alice".into(),
-            },
-            &account,
-            true,
-        ),
-        (
-            PrincipalMatch::ServiceAccount {
-                namespace: "other".into(),
-                name: "alice".into(),
-            },
-            &account,
-            false,
-        ),
-        (
-            PrincipalMatch::ServiceAccount {
-                namespace: "agents".into(),
-                name: "alice".into(),
-            },
-            &principal(&[]),
-            false,
-        ),
+        (PrincipalMatch::SpiffeId("spiffe://cluster.local/ns/a/sa/b".into()), &certificate, true),
+        (PrincipalMatch::SpiffeId("spiffe://cluster.local/ns/a/sa".into()), &certificate, false),
+        (PrincipalMatch::ServiceAccount { namespace: "agents".into(), name: "alice".into() }, &account, true),
+        (PrincipalMatch::ServiceAccount { namespace: "other".into(), name: "alice".into() }, &account, false),
+        (PrincipalMatch::ServiceAccount { namespace: "agents".into(), name: "alice".into() }, &principal(&[]), false),
         (PrincipalMatch::AnyAuthenticated, &certificate, true),
     ] {
         assert_eq!(who.is(&wanted), expected, "{wanted:?} {who:?}");

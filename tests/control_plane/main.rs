@@ -1,0 +1,28 @@
+//! The operator against a real API server with its real controllers, and no node: pods are wanted but never run.
+
+mod bed;
+mod children;
+mod lifecycle;
+mod refusal;
+mod status;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cardea_tests::{cluster, trials};
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    let Ok(runtime) = Runtime::new().map(Arc::new) else { return ExitCode::FAILURE };
+    let missing = cluster::tier().is_none().then_some("no cluster was started (`make test` does)");
+    let bed = bed::Bed::lazily();
+    let trials = [
+        children::trials(&bed, &runtime),
+        lifecycle::trials(&bed, &runtime),
+        refusal::trials(&bed, &runtime),
+        status::trials(&bed, &runtime),
+    ];
+    let code = trials::conclude(trials.into_iter().flatten().collect(), missing);
+    runtime.block_on(bed.tear_down());
+    code
+}

@@ -1,0 +1,6 @@
+//! Tests that need no cluster: what is generated, what is built, and what the house promises of itself.
+
+mod architecture;
+mod crds;
+mod golden;
+mod refused;

@@ -1,0 +1,11 @@
+//! What several test binaries share: the operator as a process, waiting for a condition, reading the API server's audit
+//! log, and saying by name what could not run.
+
+pub mod audit;
+pub mod client_pod;
+pub mod cluster;
+pub mod kubectl;
+pub mod operator;
+pub mod plan;
+pub mod refused;
+pub mod trials;
