@@ -1,0 +1,97 @@
+# Names for the commands that people type. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(CARDEA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cardea)
+# Builds are kept beside the checkout's neighbours, not in it; another set of dependencies has a folder of its own.
+export CARGO_TARGET_DIR ?= $(CACHE)/target-$(shell sha256sum Cargo.lock | cut -c1-12)
+export CARDEA_CACHE := $(CACHE)
+CARGO_DENY_VERSION := 0.20.2
+BIN := $(CARGO_TARGET_DIR)/debug
+CLUSTER := $(CACHE)/bin/cluster
+# The tier that this machine can run.
+TIER = $(shell $(CLUSTER) check --tier node >/dev/null 2>&1 && echo node || echo control-plane)
+NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
+
+.PHONY: help demo test test-units test-control-plane test-node check update images bench fuzz clean launcher packages programs deny
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
+	tests/demo/run
+
+test: launcher packages test-units test-control-plane test-node ## Every test that this machine can run
+	@echo "all tests that can run here have passed"
+
+test-units: ## Tests without a cluster
+	cargo test --locked --workspace
+
+test-control-plane: launcher programs
+	$(CLUSTER) build
+	cargo test --locked -p cardea-tests --test control_plane --test chart --no-run
+	$(CLUSTER) run -- env CARDEA_BIN_DIR=$(BIN) cargo test --locked --offline -p cardea-tests --test control_plane
+	$(CLUSTER) run -- env CARDEA_BIN_DIR=$(BIN) cargo test --locked --offline -p cardea-tests --test chart
+
+test-node: launcher packages programs
+	cargo test --locked -p cardea-tests --test node --no-run
+	@if reason=$$($(CLUSTER) check --tier node 2>&1); then \
+	  $(CLUSTER) build --tier node; \
+	  deploy/images/build; tests/fixtures/build-images; \
+	  $(CLUSTER) run --tier node -- env CARDEA_BIN_DIR=$(BIN) cargo test --locked --offline -p cardea-tests --test node; \
+	else \
+	  echo "$$reason"; cargo test --locked --offline -p cardea-tests --test node; \
+	fi
+
+check: deny ## Format, lints, licences, shell and Go
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	go vet -C tests/cluster ./...
+	test -z "$$(gofmt -l tests/cluster/*.go)"
+
+deny: $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+	$< --offline --locked --log-level error check licenses bans sources
+
+update: ## Rewrite what is generated: CRDs, golden files, manifests
+	UPDATE=1 cargo test --locked -p cardea-tests --test it
+	$(CLUSTER) build
+	$(CLUSTER) run -- env UPDATE=1 CARDEA_BIN_DIR=$(BIN) cargo test --locked -p cardea-tests --test chart -- drift
+
+images: launcher packages ## OCI images without a container engine, with their sizes
+	$(CLUSTER) build
+	deploy/images/build
+	tests/fixtures/build-images
+
+bench: launcher images ## Figures, one `bench: NAME=VALUE UNIT` a line
+	cargo build --locked --release -p cardea-tests --bin bench
+	@programs=$$(deploy/images/static release --package cardea-operator --package cardea-proxy); \
+	for image in operator proxy; do \
+	  echo "bench: image_$$image=$$(LC_ALL=C awk -v bytes=$$(wc -c < $(CACHE)/images/cardea-$$image.tar) 'BEGIN { printf "%.1f", bytes / 1048576 }') MiB"; \
+	done; \
+	$(CLUSTER) run -- env CARDEA_BIN_DIR=$$programs $(CARGO_TARGET_DIR)/release/bench
+
+clean: ## Remove what was built, downloads included
+	rm -rf $(CACHE)
+
+launcher:
+	@mkdir -p $(dir $(CLUSTER))
+	@go build -C tests/cluster -o $(CLUSTER) .
+
+programs:
+	cargo build --locked -p cardea-operator -p cardea-proxy
+
+# A node needs programs of the distribution; where there is no apt the launcher says which.
+packages:
+	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=$$(for package in $(NODE_PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
+	  if [ -n "$$missing" ]; then \
+	    echo "installing for the node tier:" $$missing; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  fi; \
+	fi
+
+$(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny:
+	@echo "building cargo-deny $(CARGO_DENY_VERSION), once"
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION) --target-dir $(CACHE)/tools/build
