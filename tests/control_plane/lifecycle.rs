@@ -49,6 +49,17 @@ async fn all_exist(client: &kube::Client, namespace: &str, server: &str) -> anyh
     Ok(())
 }
 
+/// Waits until a server's status tells all there is to tell without a node: its one pod is wanted and does not run.
+async fn at_rest(client: &kube::Client, namespace: &str, server: &str) -> anyhow::Result<()> {
+    let servers = Api::<McpServer>::namespaced(client.clone(), namespace);
+    eventually(&format!("{server}'s pod is in its status"), async || {
+        Ok(servers.get(server).await?.status.and_then(|status| status.replicas).filter(|count| *count == 1))
+    })
+    .await?;
+    condition(client, namespace, server, "WorkloadAvailable", "False", "Progressing").await?;
+    Ok(())
+}
+
 async fn a_restarted_operator_writes_nothing(bed: &Bed) -> anyhow::Result<()> {
     let (client, namespace, mut operator) = bed.alone().await?;
     for number in 0..5 {
@@ -57,7 +68,7 @@ async fn a_restarted_operator_writes_nothing(bed: &Bed) -> anyhow::Result<()> {
     for number in 0..5 {
         let server = format!("web{number}");
         all_exist(&client, &namespace, &server).await?;
-        condition(&client, &namespace, &server, "WorkloadAvailable", "False", "Progressing").await?;
+        at_rest(&client, &namespace, &server).await?;
     }
     operator.take().context("an operator")?.stop()?;
     let log = AuditLog::from_env()?;
@@ -67,7 +78,7 @@ async fn a_restarted_operator_writes_nothing(bed: &Bed) -> anyhow::Result<()> {
     // A server made after the start is served after those that were there: then they have been looked at.
     apply(&client, &namespace, "last", json!({})).await?;
     all_exist(&client, &namespace, "last").await?;
-    condition(&client, &namespace, "last", "WorkloadAvailable", "False", "Progressing").await?;
+    at_rest(&client, &namespace, "last").await?;
     operator.replace(next);
     let writes: Vec<String> = log
         .since(mark)?

@@ -53,6 +53,7 @@ fn observed(server: McpServer) -> Observed {
         workload: Workload::default(),
         answers: Answers::new(),
         authorities: BTreeMap::from([("agent-ca".into(), Some(text.into())), ("login-ca".into(), Some(text.into()))]),
+        may_use_secrets: true,
         missing_secrets: Default::default(),
         cluster_issuer: Some(Arc::new(ClusterIssuer {
             url: "https://kubernetes.default.svc".into(),

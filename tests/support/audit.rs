@@ -25,6 +25,8 @@ pub struct Request {
     pub stage: String,
     /// When it arrived.
     pub request_received_timestamp: String,
+    /// When it was answered.
+    pub stage_timestamp: String,
     /// What it was about.
     #[serde(default)]
     pub object_ref: Option<ObjectRef>,

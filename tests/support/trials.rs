@@ -14,7 +14,7 @@ where
     T: Future<Output = anyhow::Result<()>>,
 {
     let runtime = runtime.clone();
-    Trial::test(name, move || runtime.block_on(test()).map_err(|error| Failed::from(format!("{error:?}"))))
+    Trial::test(name, move || runtime.block_on(test()).map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
 /// Runs the trials, or says which of them had no cluster to run on, and why.

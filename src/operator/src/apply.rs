@@ -39,14 +39,6 @@ pub enum ApplyError {
         /// Whose it is.
         owner: String,
     },
-    /// The operator may not write this kind here.
-    #[error("the operator may not write {}s in the namespace {namespace:?}", kind.as_str())]
-    Forbidden {
-        /// Its kind.
-        kind: Kind,
-        /// The namespace.
-        namespace: String,
-    },
     /// The API server failed or refused.
     #[error("cannot apply the {} {name:?}", kind.as_str())]
     Api {
@@ -112,7 +104,7 @@ impl Applier<'_> {
             .api(object.kind)
             .get_metadata(&object.name)
             .await
-            .map_err(|source| self.failed(object.kind, &object.name, source))?;
+            .map_err(|source| failed(object.kind, &object.name, source))?;
         let child = Child::of(&found.metadata);
         if child.owner.as_deref() != Some(self.uid) {
             let owner = found
@@ -142,7 +134,7 @@ impl Applier<'_> {
             .api(object.kind)
             .patch(&object.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
             .await
-            .map_err(|source| self.failed(object.kind, &object.name, source))?;
+            .map_err(|source| failed(object.kind, &object.name, source))?;
         self.index.put(self.server, object.kind, &object.name, Child::of(&applied.metadata));
         Ok(())
     }
@@ -160,7 +152,7 @@ impl Applier<'_> {
                 match self.api(*kind).delete(name, &only_this).await {
                     Ok(_) => {}
                     Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-                    Err(source) => return Err(self.failed(*kind, name, source)),
+                    Err(source) => return Err(failed(*kind, name, source)),
                 }
             }
         }
@@ -173,17 +165,6 @@ impl Applier<'_> {
 
     fn foreign(&self, kind: Kind, name: &str, owner: &str) -> ApplyError {
         ApplyError::Foreign { kind, name: name.to_owned(), owner: owner.to_owned() }
-    }
-
-    fn failed(&self, kind: Kind, name: &str, source: kube::Error) -> ApplyError {
-        match &source {
-            kube::Error::Api(status)
-                if status.code == 403 && status.reason == "Forbidden" && is_rbac(&status.message) =>
-            {
-                ApplyError::Forbidden { kind, namespace: self.server.0.clone() }
-            }
-            _ => ApplyError::Api { kind, name: name.to_owned(), source: Box::new(source) },
-        }
     }
 }
 
@@ -198,14 +179,6 @@ fn is_taken(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 || (status.code == 422 && status.message.contains("metadata.uid")))
 }
 
-/// A refusal by the authorizer, as against one by admission, which has the same code.
-fn is_rbac(message: &str) -> bool {
-    message.contains(" cannot ")
-}
-
-impl ApplyError {
-    /// Whether the operator lacks a right on Secrets here, which an administrator gives by namespace.
-    pub fn lacks_right_on_secrets(&self) -> bool {
-        matches!(self, Self::Forbidden { kind: Kind::Secret, .. })
-    }
+fn failed(kind: Kind, name: &str, source: kube::Error) -> ApplyError {
+    ApplyError::Api { kind, name: name.to_owned(), source: Box::new(source) }
 }

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{McpServer, McpServerStatus};
+use cardea_api::v1alpha1::{McpServer, reasons};
 use cardea_pki::{Authority, PkiError};
 use futures::{StreamExt, TryStreamExt, future};
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::Recorder;
@@ -26,13 +25,13 @@ use crate::children::ServerKey;
 use crate::cluster_issuer::ClusterIssuer;
 use crate::inquiry::{Inquiry, Targets};
 use crate::installation::Installation;
+use crate::material;
 use crate::metrics::Metrics;
 use crate::observe::{self, Observed};
-use crate::ownership::FIELD_MANAGER;
+use crate::publish::{Published, Publisher};
 use crate::status::{Outcome, status};
 use crate::validate::validate;
 use crate::watches::{self, SecretWatch, Watches};
-use crate::{material, news};
 
 /// Servers reconciled at once. Round trips to the API server are the limit, not work.
 const AT_ONCE: u16 = 32;
@@ -60,8 +59,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Events.
     pub recorder: Recorder,
-    /// What was written last, by UID: our own cache may be older.
-    pub statuses: Mutex<HashMap<String, McpServerStatus>>,
+    /// Writes statuses.
+    pub publisher: Publisher,
     /// Failures in a row.
     pub failures: Mutex<HashMap<ServerKey, u32>>,
 }
@@ -88,7 +87,6 @@ impl ReconcileError {
         match self {
             Self::Api(_) | Self::Pki(_) => reasons::APPLY_FAILED,
             Self::Apply(ApplyError::Foreign { .. }) => reasons::FOREIGN_OBJECT,
-            Self::Apply(error) if error.lacks_right_on_secrets() => reasons::NO_RIGHT_ON_SECRETS,
             Self::Apply(_) => reasons::APPLY_FAILED,
             Self::Unreadable(_) => reasons::INVALID,
         }
@@ -98,7 +96,7 @@ impl ReconcileError {
 /// Runs until `stop`, then finishes what is under way.
 pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, stop: CancellationToken) {
     let (reader, writer) = reflector::store::<DeserializeGuard<McpServer>>();
-    let forgetting = context.clone();
+    let (forgetting, remaining) = (context.clone(), reader.clone());
     let servers = watcher(Api::<DeserializeGuard<McpServer>>::all(context.client.clone()), watches::config())
         .default_backoff()
         .modify(|server| server.managed_fields_mut().clear())
@@ -106,6 +104,10 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .inspect_ok(move |event| {
             if let watcher::Event::Delete(server) = event {
                 forgetting.forget(server);
+                let namespace = server.namespace();
+                if remaining.state().iter().all(|other| other.namespace() != namespace) {
+                    forgetting.watches.leave(&namespace.unwrap_or_default());
+                }
             }
         })
         .applied_objects()
@@ -163,9 +165,11 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         return Ok(Action::await_change());
     };
     let key = (namespace.clone(), name.clone());
-    if context.watches.secrets_of(&namespace) == SecretWatch::Starting {
-        return Ok(Action::await_change());
-    }
+    let may_use_secrets = match context.watches.secrets_of(&namespace) {
+        SecretWatch::Starting => return Ok(Action::await_change()),
+        SecretWatch::Following => true,
+        SecretWatch::Forbidden => false,
+    };
 
     // observe: client required
     let observed = Observed {
@@ -173,7 +177,12 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         workload: context.watches.workloads.of(&key),
         answers: context.inquiry.answers(&key),
         authorities: observe::authorities(&context.client, &server, &namespace).await?,
-        missing_secrets: observe::missing_secrets(&context.client, &server, &namespace).await?,
+        missing_secrets: if may_use_secrets {
+            observe::missing_secrets(&context.client, &server, &namespace).await?
+        } else {
+            Default::default()
+        },
+        may_use_secrets,
         cluster_issuer: context.cluster_issuer.borrow().clone(),
         server,
         namespace,
@@ -183,17 +192,18 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     context.inquiry.follow(&key, targets(&observed));
     let now = Timestamp::now();
     if observed.server.spec.suspend == Some(true) {
-        context.write_status(&observed, &Outcome::Suspended, now).await?;
-        return Ok(Action::await_change());
+        let published = context.publish(&observed, &Outcome::Suspended, now).await?;
+        return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
     }
 
     // validate, material, build: no client required
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
-            context.write_status(&observed, &Outcome::Rejected(&rejection), now).await?;
+            let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
-            return Ok(if rejection.stalled { Action::await_change() } else { Action::requeue(AWAITING) });
+            let again = published.again.or((!rejection.stalled).then_some(AWAITING));
+            return Ok(again.map_or_else(Action::await_change, Action::requeue));
         }
     };
     let material = material::material(&server, &observed.children, &context.authority, &context.installation, now)?;
@@ -210,19 +220,19 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let applied = match applier.apply(desired, &observed.children).await {
         Ok(applied) => applied,
         Err(error) => {
-            context.write_status(&observed, &Outcome::Failed(&error), now).await?;
+            context.publish(&observed, &Outcome::Failed(&error), now).await?;
             return Err(error.into());
         }
     };
 
     // status: client required, to write it if it differs
     let outcome = Outcome::Applied { server: &server, material: &material, applied: &applied };
-    let reason = context.write_status(&observed, &outcome, now).await?;
-    context.metrics.reconciled(reason, started.elapsed());
+    let published = context.publish(&observed, &outcome, now).await?;
+    context.metrics.reconciled(published.reason, started.elapsed());
     context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     let until_due = Duration::try_from(material.due.duration_since(Timestamp::now())).unwrap_or_default();
     let awaited = if observed.missing_secrets.is_empty() { RESYNC } else { AWAITING };
-    Ok(Action::requeue(until_due.max(Duration::from_secs(1)).min(awaited)))
+    Ok(Action::requeue(published.again.unwrap_or(until_due.max(Duration::from_secs(1)).min(awaited))))
 }
 
 /// Tries again, later each time.
@@ -245,41 +255,16 @@ fn targets(observed: &Observed) -> Targets {
 }
 
 impl Context {
-    /// Writes the status if it differs, and says what Ready rests on.
-    async fn write_status(
+    /// Writes the status where it differs.
+    async fn publish(
         &self,
         observed: &Observed,
         outcome: &Outcome<'_>,
         now: Timestamp,
-    ) -> Result<&'static str, kube::Error> {
-        let former = self
-            .statuses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&observed.uid)
-            .cloned()
-            .or_else(|| observed.server.status.clone())
-            .unwrap_or_default();
+    ) -> Result<Published, kube::Error> {
+        let former = self.publisher.former(observed);
         let next = status(observed, &former, outcome, now);
-        if next != former {
-            let body = serde_json::json!({
-                "apiVersion": "cardea.dev/v1alpha1",
-                "kind": "McpServer",
-                "metadata": {"name": observed.name, "uid": observed.uid},
-                "status": next,
-            });
-            self.metrics.wrote_status();
-            Api::<McpServer>::namespaced(self.client.clone(), &observed.namespace)
-                .patch_status(&observed.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
-                .await?;
-            news::tell(&self.recorder, &self.metrics, &observed.server, &former, &next).await;
-            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(observed.uid.clone(), next.clone());
-        }
-        let ready = next.conditions.iter().find(|found| found.type_ == condition::READY);
-        Ok(reasons::ALL
-            .into_iter()
-            .find(|reason| ready.is_some_and(|ready| ready.reason == *reason))
-            .unwrap_or(reasons::PENDING))
+        self.publisher.publish(&self.client, &self.recorder, &self.metrics, observed, &former, next).await
     }
 
     fn forget(&self, server: &DeserializeGuard<McpServer>) {
@@ -287,7 +272,7 @@ impl Context {
         self.inquiry.forget(&key);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         if let Some(uid) = server.uid() {
-            self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+            self.publisher.forget(&uid);
         }
     }
 }

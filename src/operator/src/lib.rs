@@ -20,6 +20,7 @@ pub mod news;
 pub mod observe;
 pub mod ownership;
 pub mod pods;
+pub mod publish;
 pub mod status;
 pub mod validate;
 pub mod watches;

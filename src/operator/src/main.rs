@@ -11,6 +11,7 @@ use cardea_operator::controller::{self, Context};
 use cardea_operator::inquiry::{Identity, Inquiry};
 use cardea_operator::installation::Installation;
 use cardea_operator::metrics::Metrics;
+use cardea_operator::publish::Publisher;
 use cardea_operator::watches::Watches;
 use cardea_operator::{authority, cluster_issuer, manifests};
 use cardea_pki::TrustDomain;
@@ -205,7 +206,7 @@ async fn lead(
         cluster_issuer,
         metrics,
         recorder,
-        statuses: Mutex::new(HashMap::new()),
+        publisher: Publisher::default(),
         failures: Mutex::new(HashMap::new()),
     });
     controller::run(context, wakes, stop).await;

@@ -32,6 +32,8 @@ pub struct Observed {
     pub answers: Answers,
     /// The authorities (PEM) that it refers to by ConfigMap; none where there is no such certificate.
     pub authorities: BTreeMap<String, Option<String>>,
+    /// Whether the operator may use Secrets in this namespace.
+    pub may_use_secrets: bool,
     /// Secrets that it refers to and that do not exist.
     pub missing_secrets: BTreeSet<String>,
     /// Who signs ServiceAccount tokens in this cluster.

@@ -47,9 +47,18 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
     let mut found = match outcome {
         Outcome::Applied { server, material, applied } => {
             describe(&mut status, observed, server, material, applied);
-            applied_findings(observed, server, material)
+            let mut found = applied_findings(observed, server, material);
+            if was_not_asked_yet(observed) {
+                // Only after a start: what was found before it says more than that nobody was asked.
+                found.retain(|finding| {
+                    ![condition::VERIFIED, condition::POLICY_READY].contains(&finding.kind)
+                        || former.conditions.iter().all(|condition| condition.type_ != finding.kind)
+                });
+            }
+            found
         }
-        Outcome::Failed(error) => vec![failure(error)],
+        Outcome::Failed(error @ ApplyError::Foreign { .. }) => vec![failure(error)],
+        Outcome::Failed(error @ ApplyError::Api { .. }) => vec![accepted(), failure(error)],
         Outcome::Rejected(rejection) => {
             vec![Finding::new(rejection.condition, Some(false), rejection.reason, rejection.message.clone())]
         }
@@ -114,7 +123,7 @@ fn ways_in(authentication: &Authentication) -> String {
 
 fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Material) -> Vec<Finding> {
     vec![
-        Finding::new(condition::ACCEPTED, Some(true), reasons::ACCEPTED, "the spec makes sense"),
+        accepted(),
         Finding::new(
             condition::CERTIFICATE_READY,
             Some(true),
@@ -133,6 +142,10 @@ fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Ma
         verified(observed),
         hardened(server),
     ]
+}
+
+fn accepted() -> Finding {
+    Finding::new(condition::ACCEPTED, Some(true), reasons::ACCEPTED, "the spec makes sense")
 }
 
 fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
@@ -240,15 +253,7 @@ fn failure(error: &ApplyError) -> Finding {
         ApplyError::Foreign { .. } => {
             Finding::new(condition::ACCEPTED, Some(false), reasons::FOREIGN_OBJECT, error.to_string())
         }
-        ApplyError::Forbidden { namespace, .. } if error.lacks_right_on_secrets() => Finding::new(
-            condition::CERTIFICATE_READY,
-            Some(false),
-            reasons::NO_RIGHT_ON_SECRETS,
-            format!(
-                "the operator may not write Secrets in this namespace: add {namespace:?} to the chart's value `namespaces`, which binds it to the ClusterRole cardea-server-secrets there"
-            ),
-        ),
-        ApplyError::Forbidden { .. } | ApplyError::Api { .. } => Finding::new(
+        ApplyError::Api { .. } => Finding::new(
             condition::WORKLOAD_AVAILABLE,
             Some(false),
             reasons::APPLY_FAILED,
@@ -333,6 +338,10 @@ fn in_order(settled: Vec<Condition>, carried: Vec<Condition>) -> Vec<Condition> 
     let mut conditions: Vec<Condition> = settled.into_iter().chain(carried).collect();
     conditions.sort_by_key(|condition| ORDER.iter().position(|kind| *kind == condition.type_));
     conditions
+}
+
+fn was_not_asked_yet(observed: &Observed) -> bool {
+    observed.answers.is_empty() && observed.workload.pods.values().any(|pod| pod.proxy_address.is_some())
 }
 
 /// A moment as Kubernetes writes it.

@@ -89,6 +89,17 @@ impl Rejection {
         Self { condition: condition::ACCEPTED, reason: reasons::INVALID, message: message.into(), stalled: true }
     }
 
+    fn no_right_on_secrets(namespace: &str) -> Self {
+        Self {
+            condition: condition::CERTIFICATE_READY,
+            reason: reasons::NO_RIGHT_ON_SECRETS,
+            message: format!(
+                "the operator may not use Secrets in this namespace: add {namespace:?} to the chart's value `namespaces`, which binds it to the ClusterRole cardea-server-secrets there"
+            ),
+            stalled: false,
+        }
+    }
+
     fn missing_ca(condition: &'static str, field: &str, name: &str) -> Self {
         Self {
             condition,
@@ -117,6 +128,9 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
             "metadata.namespace: {:?} belongs to the operator: create the McpServer in another namespace",
             installation.namespace
         )));
+    }
+    if !observed.may_use_secrets {
+        return Err(Rejection::no_right_on_secrets(&observed.namespace));
     }
     let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
     let transport = spec.transport.clone().unwrap_or_default();

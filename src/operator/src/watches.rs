@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -20,7 +21,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::children::{Child, ChildIndex, Kind, MANAGED_BY, SERVER_LABEL, ServerKey};
 use crate::pods::{PodState, Rollout, WorkloadIndex};
@@ -34,7 +35,7 @@ pub struct Watches {
     /// Deployments and pods of all servers.
     pub workloads: Arc<WorkloadIndex>,
     wake: UnboundedSender<ServerKey>,
-    secrets: Arc<Mutex<HashMap<String, SecretWatch>>>,
+    secrets: Arc<Mutex<HashMap<String, (SecretWatch, AbortHandle)>>>,
 }
 
 /// How far the watch on a namespace's Secrets is.
@@ -76,17 +77,31 @@ impl Watches {
 
     /// How far the watch on a namespace's Secrets is; starts it at first.
     pub fn secrets_of(&self, namespace: &str) -> SecretWatch {
-        let mut watched = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = watched.get(namespace) {
+        let mut watched = self.secrets();
+        if let Some((state, _)) = watched.get(namespace) {
             return *state;
         }
-        watched.insert(namespace.to_owned(), SecretWatch::Starting);
-        let (this, namespace) = (self.clone(), namespace.to_owned());
-        tokio::spawn(async move {
-            let api = Api::namespaced(this.client.clone(), &namespace);
-            this.metadata::<Secret>(api, Kind::Secret, Some(&namespace), None).await;
+        let (this, name) = (self.clone(), namespace.to_owned());
+        let task = tokio::spawn(async move {
+            loop {
+                let api = Api::namespaced(this.client.clone(), &name);
+                this.metadata::<Secret>(api, Kind::Secret, Some(&name), None).await;
+                tokio::time::sleep(UNTIL_ALLOWED).await;
+            }
         });
+        watched.insert(namespace.to_owned(), (SecretWatch::Starting, task.abort_handle()));
         SecretWatch::Starting
+    }
+
+    /// Ends the watch on a namespace's Secrets: its last server is gone.
+    pub fn leave(&self, namespace: &str) {
+        if let Some((_, task)) = self.secrets().remove(namespace) {
+            task.abort();
+        }
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, HashMap<String, (SecretWatch, AbortHandle)>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn follow(&self, watch: Watch, seen: Option<tokio::sync::oneshot::Sender<()>>) {
@@ -143,6 +158,7 @@ impl Watches {
                 Err(error) => {
                     if let Some(namespace) = namespace.filter(|_| is_forbidden(&error)) {
                         self.secrets_are(namespace, SecretWatch::Forbidden);
+                        return;
                     }
                     tracing::warn!(kind = kind.as_str(), namespace, error = %chain(&error), "watch interrupted");
                 }
@@ -255,10 +271,12 @@ impl Watches {
         }
     }
 
-    fn secrets_are(&self, namespace: &str, state: SecretWatch) {
-        let before = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), state);
-        if before != Some(state) {
-            // No server of that name exists: an empty name stands for all of the namespace.
+    fn secrets_are(&self, namespace: &str, now: SecretWatch) {
+        let mut watched = self.secrets();
+        let Some((state, _)) = watched.get_mut(namespace) else { return };
+        if std::mem::replace(state, now) != now {
+            tracing::info!(namespace, state = ?now, "watch on Secrets");
+            // No server has that name: it stands for all of the namespace.
             self.wake((namespace.to_owned(), String::new()));
         }
     }
@@ -281,6 +299,9 @@ enum Watch {
 
 /// A connection that died in silence is noticed at this age (kube 5 waits 290 s by itself).
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
+
+/// Pause before asking again for a right that was refused.
+const UNTIL_ALLOWED: Duration = Duration::from_secs(15);
 
 /// How a watch is set up, ours and that on the servers themselves.
 pub fn config() -> watcher::Config {

@@ -1,0 +1,105 @@
+//! Writes a status where it differs, and no sooner than people can read it: steps that follow one another at once, as when
+//! pods come up, are told in one write. What turns Ready, or answers a new generation, is told at once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cardea_api::v1alpha1::reasons::{self, condition};
+use cardea_api::v1alpha1::{McpServer, McpServerStatus};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::Recorder;
+
+use crate::metrics::Metrics;
+use crate::news;
+use crate::observe::Observed;
+use crate::ownership::FIELD_MANAGER;
+
+/// Least time between two writes of one status that can wait.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What was written last, by UID: our own cache of the servers may be older.
+#[derive(Default)]
+pub struct Publisher(Mutex<HashMap<String, Written>>);
+
+struct Written {
+    status: McpServerStatus,
+    at: Instant,
+}
+
+/// What became of a status.
+pub struct Published {
+    /// What Ready rests on.
+    pub reason: &'static str,
+    /// When to come back with what could wait.
+    pub again: Option<Duration>,
+}
+
+impl Publisher {
+    /// The status as it stands, for all we know.
+    pub fn former(&self, observed: &Observed) -> McpServerStatus {
+        self.lock()
+            .get(&observed.uid)
+            .map(|written| written.status.clone())
+            .or_else(|| observed.server.status.clone())
+            .unwrap_or_default()
+    }
+
+    /// Writes a status if it differs from the former and cannot wait, and tells what turned.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub async fn publish(
+        &self,
+        client: &Client,
+        recorder: &Recorder,
+        metrics: &Metrics,
+        observed: &Observed,
+        former: &McpServerStatus,
+        next: McpServerStatus,
+    ) -> Result<Published, kube::Error> {
+        let reason = ready(&next).and_then(|(_, reason)| known_reason(reason)).unwrap_or(reasons::PENDING);
+        if next == *former {
+            return Ok(Published { reason, again: None });
+        }
+        let waited = self.lock().get(&observed.uid).map(|written| written.at.elapsed());
+        if let Some(again) = waited.and_then(|waited| PAUSE.checked_sub(waited))
+            && next.observed_generation == former.observed_generation
+            && ready(&next).map(|(status, _)| status) == ready(former).map(|(status, _)| status)
+        {
+            return Ok(Published { reason, again: Some(again) });
+        }
+        let body = serde_json::json!({
+            "apiVersion": "cardea.dev/v1alpha1",
+            "kind": "McpServer",
+            "metadata": {"name": observed.name, "uid": observed.uid},
+            "status": next,
+        });
+        metrics.wrote_status();
+        Api::<McpServer>::namespaced(client.clone(), &observed.namespace)
+            .patch_status(&observed.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
+            .await?;
+        news::tell(recorder, metrics, &observed.server, former, &next).await;
+        self.lock().insert(observed.uid.clone(), Written { status: next, at: Instant::now() });
+        Ok(Published { reason, again: None })
+    }
+
+    /// Forgets a server that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Written>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ready(status: &McpServerStatus) -> Option<(&str, &str)> {
+    let found = status.conditions.iter().find(|found| found.type_ == condition::READY)?;
+    Some((&found.status, &found.reason))
+}
+
+fn known_reason(reason: &str) -> Option<&'static str> {
+    reasons::ALL.into_iter().find(|known| *known == reason)
+}
