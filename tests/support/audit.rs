@@ -93,6 +93,11 @@ impl Request {
         self.uri.contains("fieldManager=cardea&") || self.uri.ends_with("fieldManager=cardea")
     }
 
+    /// Whether it was about an object of this kind (plural).
+    pub fn is_about(&self, resource: &str) -> bool {
+        self.object_ref.as_ref().is_some_and(|object| object.resource == resource)
+    }
+
     /// Namespace of what it was about.
     pub fn namespace(&self) -> &str {
         self.object_ref.as_ref().map_or("", |object| &object.namespace)

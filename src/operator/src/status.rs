@@ -273,9 +273,14 @@ fn summarize(found: &mut Vec<Finding>, carried: &[Condition], outcome: &Outcome<
         condition::WORKLOAD_AVAILABLE,
         condition::VERIFIED,
     ];
-    let unknown = |kind| {
-        let known = carried.iter().any(|condition| condition.type_ == kind && condition.status == "True");
-        (!known).then(|| (reasons::PENDING, format!("{kind} is not known yet")))
+    let unfound = |kind| match carried.iter().find(|condition| condition.type_ == kind) {
+        Some(condition) if condition.status == "True" => None,
+        Some(condition) => {
+            let reason =
+                reasons::ALL.into_iter().find(|reason| *reason == condition.reason).unwrap_or(reasons::PENDING);
+            Some((reason, condition.message.clone()))
+        }
+        None => Some((reasons::PENDING, format!("{kind} is not known yet"))),
     };
     // What was found missing now says more than what is not known.
     let lacking = needed
@@ -283,7 +288,7 @@ fn summarize(found: &mut Vec<Finding>, carried: &[Condition], outcome: &Outcome<
         .find_map(|kind| found.iter().find(|finding| finding.kind == *kind && finding.status != Some(true)))
         .map(|finding| (finding.reason, finding.message.clone()))
         .or_else(|| {
-            needed.into_iter().filter(|kind| found.iter().all(|finding| finding.kind != *kind)).find_map(unknown)
+            needed.into_iter().filter(|kind| found.iter().all(|finding| finding.kind != *kind)).find_map(unfound)
         });
     let stalled = match outcome {
         Outcome::Rejected(rejection) => rejection.stalled,
