@@ -52,7 +52,7 @@ pub enum ClientAuth {
     Required,
     /// Asked for, checked if sent.
     Optional,
-    /// Not asked for.
+    /// Needed by nobody and worth nothing, but to the operator, which reads the report with its own.
     None,
 }
 

@@ -1,0 +1,236 @@
+//! The configuration in force: read from its file, compiled into an immutable [`Snapshot`], swapped whole. A file that
+//! does not read or compile leaves the former in force and is remembered with the reason.
+//!
+//! Does not know when to look again ([`crate::reload`]) nor what a request is.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use cardea_contract::ProxyConfig;
+use cardea_policy::{CompileError, Policy};
+
+use crate::authn::jwks::{Fetching, KeySourceError};
+use crate::authn::{self, TrustedIssuer};
+use crate::metadata::Endpoint;
+
+/// Largest configuration file. A ConfigMap holds 1 MiB at most.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// One configuration, compiled. A request takes one and keeps it to its end.
+pub(crate) struct Snapshot {
+    /// As it was written.
+    pub(crate) config: ProxyConfig,
+    /// Its rules, compiled.
+    pub(crate) policy: Policy,
+    /// The endpoint that is answered, with its RFC 9728 metadata.
+    pub(crate) endpoint: Endpoint,
+    /// Its issuers, each with its own keys.
+    pub(crate) issuers: Vec<Arc<TrustedIssuer>>,
+}
+
+/// Why a configuration file is not put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is missing, unreadable or too large.
+    #[error("{path} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not a [`ProxyConfig`] in JSON.
+    #[error("the file is not a proxy configuration")]
+    Parse(#[source] serde_json::Error),
+    /// A rule that makes no sense.
+    #[error("the rules do not compile")]
+    Rules(#[from] CompileError),
+    /// A field that makes no sense.
+    #[error("{field}: {problem}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An issuer whose keys cannot be used.
+    #[error("issuer {name:?} cannot be used")]
+    Issuer {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: KeySourceError,
+    },
+}
+
+impl Snapshot {
+    /// Compiles. Issuers that `former` has in the same form keep the keys they have fetched.
+    fn compile(bytes: &[u8], former: Option<&Self>, fetching: &Fetching) -> Result<Self, ConfigError> {
+        let config: ProxyConfig = serde_json::from_slice(bytes).map_err(ConfigError::Parse)?;
+        validate(&config)?;
+        let endpoint = Endpoint::new(&config)?;
+        let policy = Policy::compile(&config.rules)?;
+        let mut issuers = Vec::with_capacity(config.authentication.issuers.len());
+        for issuer in &config.authentication.issuers {
+            let kept = former.and_then(|former| former.issuers.iter().find(|kept| kept.config == *issuer));
+            issuers.push(match kept {
+                Some(kept) => kept.clone(),
+                None => Arc::new(
+                    TrustedIssuer::new(issuer.clone(), fetching)
+                        .map_err(|source| ConfigError::Issuer { name: issuer.name.clone(), source })?,
+                ),
+            });
+        }
+        Ok(Self { config, policy, endpoint, issuers })
+    }
+}
+
+/// What JSON and types do not say. The operator has checked this too; a file by another hand must not open anything.
+fn validate(config: &ProxyConfig) -> Result<(), ConfigError> {
+    let no = |field, problem| Err(ConfigError::Field { field, problem });
+    if config.hosts.is_empty() || config.hosts.iter().any(|host| host.is_empty() || *host != host.to_ascii_lowercase())
+    {
+        return no("hosts", "must be a list of lower-case authorities");
+    }
+    if !authn::certificate::is_trust_domain(&config.trust_domain) {
+        return no("trustDomain", "must be a SPIFFE trust domain without scheme");
+    }
+    if authn::certificate::trust_domain_of(&config.operator) != Some(config.trust_domain.as_str()) {
+        return no("operator", "must be a SPIFFE id of the trust domain");
+    }
+    if !config.upstream.path.starts_with('/') || config.upstream.path.parse::<http::uri::PathAndQuery>().is_err() {
+        return no("upstream.path", "must be a path");
+    }
+    if config.upstream.port == 0 {
+        return no("upstream.port", "must not be 0");
+    }
+    if config.limits.max_body_bytes == 0 || config.limits.request_seconds == 0 || config.limits.concurrent == 0 {
+        return no("limits", "must all be above 0");
+    }
+    let issuers = &config.authentication.issuers;
+    let names: HashSet<_> = issuers.iter().map(|issuer| &issuer.name).collect();
+    let urls: HashSet<_> = issuers.iter().map(|issuer| &issuer.url).collect();
+    if names.len() != issuers.len() || urls.len() != issuers.len() {
+        // Two issuers behind one `iss` would make it a matter of order whose keys and rules count.
+        return no("authentication.issuers", "must differ in name and in url");
+    }
+    if issuers.iter().any(|issuer| issuer.audiences.is_empty() || issuer.audiences.iter().any(String::is_empty)) {
+        return no("authentication.issuers", "must each list an audience");
+    }
+    Ok(())
+}
+
+/// The configuration in force, and why the newest file is not, if it is not.
+pub(crate) struct ConfigStore {
+    path: PathBuf,
+    fetching: Fetching,
+    current: ArcSwap<Snapshot>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    bytes: Vec<u8>,
+    rejected: Option<String>,
+}
+
+/// What a look at the file found.
+#[derive(Debug)]
+pub(crate) enum Reload {
+    Unchanged,
+    InForce,
+    Rejected(String),
+}
+
+impl ConfigStore {
+    /// Loads for the first time.
+    pub(crate) fn load(path: PathBuf, fetching: Fetching) -> Result<Self, ConfigError> {
+        let bytes = read(&path)?;
+        let snapshot = Snapshot::compile(&bytes, None, &fetching)?;
+        snapshot.issuers.iter().for_each(|issuer| issuer.start());
+        let seen = Mutex::new(Seen { bytes, rejected: None });
+        Ok(Self { path, fetching, current: ArcSwap::from_pointee(snapshot), seen })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Why the newest file is not in force, if it is not.
+    pub(crate) fn rejected(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).rejected.clone()
+    }
+
+    /// Folder to watch: kubelet swaps a symlink beside the file, not the file.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.path.parent().map(Path::to_path_buf).unwrap_or_default()
+    }
+
+    /// Looks at the file again.
+    pub(crate) fn reload(&self) -> Reload {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match read(&self.path) {
+            Ok(bytes) if bytes == seen.bytes => return Reload::Unchanged,
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Forget the bytes, so that the same file counts as news when it is back.
+                seen.bytes.clear();
+                return seen.reject(&error);
+            }
+        };
+        let outcome = Snapshot::compile(&bytes, Some(&self.current()), &self.fetching);
+        seen.bytes = bytes;
+        match outcome {
+            Ok(snapshot) => {
+                snapshot.issuers.iter().for_each(|issuer| issuer.start());
+                self.current.store(Arc::new(snapshot));
+                seen.rejected = None;
+                Reload::InForce
+            }
+            Err(error) => seen.reject(&error),
+        }
+    }
+}
+
+impl Seen {
+    fn reject(&mut self, error: &ConfigError) -> Reload {
+        let reason = reason(error);
+        if self.rejected.as_ref() == Some(&reason) {
+            return Reload::Unchanged;
+        }
+        self.rejected = Some(reason.clone());
+        Reload::Rejected(reason)
+    }
+}
+
+/// An error with its sources in one bounded line.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_path_buf(), source };
+    crate::reload::read_bounded(path, MAX_BYTES).map_err(failed)
+}
+
+#[cfg(test)]
+impl ConfigStore {
+    /// One that has no file.
+    pub(crate) fn of(config: &str, fetching: Fetching) -> Self {
+        let snapshot = Snapshot::compile(config.as_bytes(), None, &fetching).unwrap();
+        Self { path: PathBuf::new(), fetching, current: ArcSwap::from_pointee(snapshot), seen: Mutex::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

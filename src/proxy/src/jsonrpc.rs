@@ -1,0 +1,274 @@
+//! The strict reader: what a JSON-RPC message asks, from one pass over exactly the bytes that go upstream. Whatever two
+//! parsers could read in two ways is refused: duplicate names at any depth, names that fold to reserved ones, trailing
+//! bytes, batches, depth (row 70, CVE-2026-27896).
+//!
+//! Does not know what a method means ([`crate::mcp`]), and keeps nothing of the arguments.
+
+mod strict;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+
+pub(crate) use self::strict::{Member, Name};
+use self::strict::{Names, Skip, Text};
+pub(crate) use crate::reply::Id;
+
+/// Members of a message. There are no others: an extension lives in `params` and `_meta`.
+const TOP: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// Members of `params` that a decision may rest on, here or in the server.
+const PARAMS: [&str; 10] =
+    ["name", "arguments", "uri", "_meta", "cursor", "notifications", "task", "ref", "requestState", "inputResponses"];
+/// The member of `_meta` that names the revision since 2026-07-28.
+const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// Members of `_meta` that a decision may rest on.
+const META: [&str; 4] = [
+    META_VERSION,
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+];
+/// What `subscriptions/listen` may name: notifications that say no more than "a list has changed".
+const LIST_CHANGES: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) kind: Kind,
+    pub(crate) params: Params,
+}
+
+/// What kind of message it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request {
+        id: Id,
+        method: String,
+    },
+    Notification {
+        method: String,
+    },
+    /// An answer to a request of the server's.
+    Answer,
+}
+
+/// What of `params` decides.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Params {
+    pub(crate) name: Member,
+    pub(crate) uri: Member,
+    /// Revision in `_meta`.
+    pub(crate) version: Member,
+    /// `notifications` asks for more than changes of lists.
+    pub(crate) listens_further: bool,
+}
+
+/// Why a body is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// No JSON: -32700.
+    Syntax,
+    /// JSON, but not one JSON-RPC message that can be read in one way only: -32600.
+    Invalid,
+}
+
+/// Reads one message.
+pub(crate) fn read(body: &[u8]) -> Result<Message, Malformed> {
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::Syntax)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let top = deserializer.deserialize_map(Top).and_then(|top| deserializer.end().map(|()| top)).map_err(|error| {
+        // What the visitors below refuse is of category Data.
+        if error.is_data() { Malformed::Invalid } else { Malformed::Syntax }
+    })?;
+    top.message().ok_or(Malformed::Invalid)
+}
+
+/// The members of a message as they stand there.
+#[derive(Default)]
+struct TopMembers {
+    version: bool,
+    id: Option<Id>,
+    method: Option<String>,
+    params: Option<Params>,
+    result: bool,
+    error: bool,
+}
+
+impl TopMembers {
+    fn message(self) -> Option<Message> {
+        let answers = self.result || self.error;
+        let kind = match (self.version, self.method, self.id) {
+            (true, Some(method), Some(id)) if !answers => Kind::Request { id, method },
+            (true, Some(method), None) if !answers => Kind::Notification { method },
+            (true, None, Some(_)) if self.result != self.error && self.params.is_none() => Kind::Answer,
+            _ => return None,
+        };
+        Some(Message { kind, params: self.params.unwrap_or_default() })
+    }
+}
+
+struct Top;
+
+impl<'de> Visitor<'de> for Top {
+    type Value = TopMembers;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("one message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TopMembers, A::Error> {
+        let mut names = Names::new(&TOP);
+        let mut top = TopMembers::default();
+        while let Some(name) = names.next(&mut map)? {
+            match name.as_ref() {
+                "jsonrpc" => top.version = map.next_value::<Cow<'_, str>>()? == "2.0",
+                "id" => top.id = Some(map.next_value_seed(IdSeed)?),
+                "method" => top.method = Some(map.next_value()?),
+                "params" => top.params = Some(map.next_value_seed(ParamsSeed)?),
+                "result" => {
+                    map.next_value_seed(Skip { depth: 1 })?;
+                    top.result = true;
+                }
+                "error" => {
+                    map.next_value_seed(Skip { depth: 1 })?;
+                    top.error = true;
+                }
+                _ => return Err(A::Error::custom("a member that no message has")),
+            }
+        }
+        Ok(top)
+    }
+}
+
+/// A string or an integer, never null (row 30).
+struct IdSeed;
+
+impl<'de> DeserializeSeed<'de> for IdSeed {
+    type Value = Id;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Id, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for IdSeed {
+    type Value = Id;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string or an integer")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
+        Ok(Id::Text(text.to_owned()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Id, E> {
+        Ok(Id::Number(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
+        i64::try_from(number).map(Id::Number).map_err(|_| E::custom("an integer that is too large"))
+    }
+}
+
+struct ParamsSeed;
+
+impl<'de> DeserializeSeed<'de> for ParamsSeed {
+    type Value = Params;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Params, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ParamsSeed {
+    type Value = Params;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
+        let mut names = Names::new(&PARAMS);
+        let mut params = Params::default();
+        while let Some(name) = names.next(&mut map)? {
+            match name.as_ref() {
+                "name" => params.name = map.next_value_seed(Text { depth: 2 })?,
+                "uri" => params.uri = map.next_value_seed(Text { depth: 2 })?,
+                "_meta" => params.version = map.next_value_seed(Meta)?,
+                "notifications" => params.listens_further = map.next_value_seed(Listens)?,
+                _ => map.next_value_seed(Skip { depth: 2 })?,
+            }
+        }
+        Ok(params)
+    }
+}
+
+/// The revision in `_meta`.
+struct Meta;
+
+impl<'de> DeserializeSeed<'de> for Meta {
+    type Value = Member;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Meta {
+    type Value = Member;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
+        let mut names = Names::new(&META);
+        let mut version = Member::Absent;
+        while let Some(name) = names.next(&mut map)? {
+            if name == META_VERSION {
+                version = map.next_value_seed(Text { depth: 3 })?;
+            } else {
+                map.next_value_seed(Skip { depth: 3 })?;
+            }
+        }
+        Ok(version)
+    }
+}
+
+/// Whether `notifications` asks for more than changes of lists.
+struct Listens;
+
+impl<'de> DeserializeSeed<'de> for Listens {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Listens {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut names = Names::new(&LIST_CHANGES);
+        let mut further = false;
+        while let Some(name) = names.next(&mut map)? {
+            if LIST_CHANGES.contains(&name.as_ref()) {
+                map.next_value::<Option<bool>>()?;
+            } else {
+                further = true;
+                map.next_value_seed(Skip { depth: 3 })?;
+            }
+        }
+        Ok(further)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! The auth proxy: it stands before an MCP server in the same pod, finds out who calls, decides whether they may, and
+//! forwards what was permitted. One request: accept → tls → limits → Host/Origin → well-known answers → authn (401) →
+//! strict parse → authz → `Permit` → audit → upstream → response filter; [`front`] is that sentence as code.
+//!
+//! Knows nothing of Kubernetes: everything it is told stands in mounted files, and it holds no rights anywhere.
+
+mod admin;
+mod audit;
+mod authn;
+mod config;
+mod front;
+mod handshake;
+mod headers;
+mod host;
+mod identity;
+mod jsonrpc;
+mod limits;
+mod listener;
+mod mcp;
+mod metadata;
+mod metrics;
+mod refusal;
+mod reload;
+mod reply;
+mod report;
+mod response;
+mod sse;
+mod tls;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cardea_contract::pod;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use audit::AuditSink;
+pub use authn::jwks::KeyTimes;
+pub use config::ConfigError;
+pub use tls::TlsError;
+
+/// What the proxy is started with. What changes while it runs stands in the files that these paths name.
+pub struct Settings {
+    /// The [`ProxyConfig`](cardea_contract::ProxyConfig) in JSON.
+    pub config_file: PathBuf,
+    /// Folder with `tls.crt` and `tls.key`.
+    pub tls_dir: PathBuf,
+    /// Folder with the trust bundle.
+    pub trust_dir: PathBuf,
+    /// Where MCP is answered, over TLS only.
+    pub listen: SocketAddr,
+    /// Where health, readiness, metrics and the identity keys are answered, in plain HTTP.
+    pub admin_listen: SocketAddr,
+    /// How long requests and streams may last after the shutdown was asked for.
+    pub drain: Duration,
+    /// How often files are read again even if nothing was heard of a change.
+    pub poll: Duration,
+    /// How often an issuer's keys are fetched and how long they may be believed.
+    pub keys: KeyTimes,
+    /// Where audit lines go.
+    pub audit: AuditSink,
+}
+
+impl Default for Settings {
+    /// What holds in the pod.
+    fn default() -> Self {
+        let everywhere = std::net::Ipv6Addr::UNSPECIFIED;
+        Self {
+            config_file: pod::CONFIG_FILE.into(),
+            tls_dir: pod::TLS_DIR.into(),
+            trust_dir: pod::TRUST_DIR.into(),
+            listen: (everywhere, pod::PROXY_PORT).into(),
+            admin_listen: (everywhere, pod::ADMIN_PORT).into(),
+            drain: Duration::from_secs(20),
+            poll: Duration::from_secs(10),
+            keys: KeyTimes::default(),
+            audit: AuditSink::stdout(),
+        }
+    }
+}
+
+/// Where the proxy answers, once it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// MCP over TLS.
+    pub proxy: SocketAddr,
+    /// Health, readiness, metrics and identity keys.
+    pub admin: SocketAddr,
+}
+
+/// Why the proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The first configuration is not fit to be put in force.
+    #[error("the configuration cannot be put in force")]
+    Config(#[from] ConfigError),
+    /// The first certificate or trust bundle is not fit to be served.
+    #[error("the certificate or the trust bundle cannot be put in force")]
+    Tls(#[from] TlsError),
+    /// A port is taken or may not be used.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The key of the signed identity could not be made.
+    #[error("cannot make the key of the signed identity")]
+    IdentityKey,
+}
+
+/// Everything that one request may need.
+pub(crate) struct Proxy {
+    config: Arc<config::ConfigStore>,
+    tls: Arc<tls::TlsStore>,
+    signer: identity::Signer,
+    upstream: upstream::Upstream,
+    audit: audit::Audit,
+    metrics: Arc<metrics::Metrics>,
+    reporter: report::Reporter,
+    slots: limits::Slots,
+}
+
+/// Serves until `shutdown` is cancelled and the last request has ended or the drain time is over.
+///
+/// `bound` is told the addresses once both ports answer.
+///
+/// # Errors
+/// When the first configuration, certificate or trust bundle is unfit, or a port cannot be had. Nothing that happens
+/// later ends the proxy.
+pub async fn run(
+    settings: Settings,
+    shutdown: CancellationToken,
+    bound: impl FnOnce(Bound) + Send,
+) -> Result<(), StartError> {
+    let metrics = Arc::new(metrics::Metrics::new());
+    let keys = authn::jwks::Fetching { times: settings.keys, metrics: metrics.clone() };
+    let config = Arc::new(config::ConfigStore::load(settings.config_file.clone(), keys)?);
+    let sources = tls::Sources { tls_dir: settings.tls_dir, trust_dir: settings.trust_dir };
+    let tls = Arc::new(tls::TlsStore::load(sources, config.current().config.client_auth)?);
+    let listener = bind(settings.listen).await?;
+    let admin = bind(settings.admin_listen).await?;
+    let addresses = Bound { proxy: local(&listener, settings.listen)?, admin: local(&admin, settings.admin_listen)? };
+
+    let proxy = Arc::new(Proxy {
+        config: config.clone(),
+        tls: tls.clone(),
+        signer: identity::Signer::generate().map_err(|_| StartError::IdentityKey)?,
+        upstream: upstream::Upstream::new(),
+        audit: audit::Audit::new(settings.audit),
+        metrics: metrics.clone(),
+        reporter: report::Reporter::default(),
+        slots: limits::Slots::default(),
+    });
+
+    let background = CancellationToken::new();
+    let _ends_background = background.clone().drop_guard();
+    let watching = reload::Watch { config, tls, metrics, poll: settings.poll };
+    tokio::spawn(background.clone().run_until_cancelled_owned(watching.run()));
+    tokio::spawn(background.clone().run_until_cancelled_owned(admin::serve(admin, proxy.clone(), shutdown.clone())));
+
+    tracing::info!(proxy = %addresses.proxy, admin = %addresses.admin, "serving");
+    bound(addresses);
+    listener::serve(listener, proxy, shutdown, settings.drain).await;
+    Ok(())
+}
+
+/// Binds; where the kernel has no IPv6, the IPv4 wildcard stands in for the IPv6 one.
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let outcome = match TcpListener::bind(address).await {
+        Err(_) if address.ip() == std::net::Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|source| StartError::Listen { address, source })
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { address, source })
+}

@@ -1,0 +1,93 @@
+//! The `cardea-proxy` process: flags, logs, signals.
+//!
+//! Does not know what the proxy does; the library does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use cardea_contract::pod;
+use cardea_proxy::{AuditSink, KeyTimes, Settings};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Authenticates, authorizes and audits what goes to the MCP server in the same pod.
+#[derive(Parser)]
+struct Flags {
+    /// Configuration file (JSON), watched.
+    #[arg(long, default_value = pod::CONFIG_FILE)]
+    config_file: PathBuf,
+    /// Folder with tls.crt and tls.key, watched.
+    #[arg(long, default_value = pod::TLS_DIR)]
+    tls_dir: PathBuf,
+    /// Folder with ca.crt and, if there are further authorities for clients, clients.crt, watched.
+    #[arg(long, default_value = pod::TRUST_DIR)]
+    trust_dir: PathBuf,
+    /// Where MCP is answered, over TLS.
+    #[arg(long, default_value_t = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, pod::PROXY_PORT)))]
+    listen: SocketAddr,
+    /// Where health, readiness, metrics and identity keys are answered, in plain HTTP.
+    #[arg(long, default_value_t = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, pod::ADMIN_PORT)))]
+    admin_listen: SocketAddr,
+    /// Seconds that requests and streams may last after SIGTERM.
+    #[arg(long, default_value_t = 20)]
+    drain_seconds: u64,
+    /// Threads that serve.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    worker_threads: u16,
+    /// What is logged to standard error, as in `info` or `info,cardea_proxy=debug`. Audit lines go to standard output.
+    #[arg(long, default_value = "info", env = "CARDEA_LOG")]
+    log: Targets,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(flags.log.clone()).with(lines).init();
+    match serve(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(flags: Flags) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(flags.worker_threads.into())
+        .enable_all()
+        .build()
+        .context("cannot start the threads")?;
+    let settings = Settings {
+        config_file: flags.config_file,
+        tls_dir: flags.tls_dir,
+        trust_dir: flags.trust_dir,
+        listen: flags.listen,
+        admin_listen: flags.admin_listen,
+        drain: Duration::from_secs(flags.drain_seconds),
+        keys: KeyTimes::default(),
+        audit: AuditSink::stdout(),
+        ..Settings::default()
+    };
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let mut terminated = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+        let mut interrupted = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+        let asked = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+            asked.cancel();
+        });
+        cardea_proxy::run(settings, shutdown, |_| {}).await.context("the proxy did not start")
+    })
+}

@@ -1,0 +1,217 @@
+//! What a message asks for: its revision, its era, its [`Action`]. The one file that knows revisions and methods. Both
+//! eras are decided per request, and a mix of the two is refused, not guessed (rows 21 to 24, 28, 40).
+//!
+//! Does not know who asks, and decides nothing about permission: a method it has no name for is [`Action::Other`].
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cardea_policy::{Action, Catalog};
+use http::{HeaderMap, HeaderName};
+use serde_json::json;
+
+use crate::headers::{self, Era};
+use crate::jsonrpc::{Id, Kind, Malformed, Member, Message};
+use crate::metrics::MethodLabel;
+use crate::reply::code;
+
+/// The revision of the modern era.
+pub(crate) const MODERN: &str = "2026-07-28";
+/// The newest revision of the legacy era.
+pub(crate) const LEGACY: &str = "2025-11-25";
+const LEGACY_ALL: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Asked<'a> {
+    pub(crate) action: Action<'a>,
+    pub(crate) era: Era,
+    /// Id to answer to.
+    pub(crate) id: Option<&'a Id>,
+    /// Method, for the audit line.
+    pub(crate) method: &'a str,
+}
+
+impl Asked<'_> {
+    pub(crate) fn label(&self) -> MethodLabel {
+        match self.action {
+            Action::Session => MethodLabel::Session,
+            Action::List(_) => MethodLabel::List,
+            Action::CallTool(_) => MethodLabel::CallTool,
+            Action::Other(_) => MethodLabel::Other,
+        }
+    }
+
+    pub(crate) fn tool(&self) -> Option<&str> {
+        if let Action::CallTool(tool) = self.action { Some(tool) } else { None }
+    }
+}
+
+/// Why a message is not one that the protocol knows.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refused {
+    pub(crate) status: http::StatusCode,
+    pub(crate) code: i32,
+    pub(crate) message: &'static str,
+    pub(crate) data: Option<serde_json::Value>,
+}
+
+impl Refused {
+    fn new(code: i32, message: &'static str) -> Self {
+        Self { status: http::StatusCode::BAD_REQUEST, code, message, data: None }
+    }
+
+    fn mismatch(message: &'static str) -> Self {
+        Self::new(code::HEADER_MISMATCH, message)
+    }
+
+    fn version(requested: &str) -> Self {
+        let supported: Vec<_> = [MODERN].into_iter().chain(LEGACY_ALL).collect();
+        let requested: String = requested.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let data = json!({"supported": supported, "requested": requested});
+        Self { data: Some(data), ..Self::new(code::UNSUPPORTED_VERSION, "unsupported protocol version") }
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Syntax => Self::new(code::PARSE, "the body is not JSON"),
+            Malformed::Invalid => Self::new(code::INVALID_REQUEST, "the body is not one JSON-RPC message"),
+        }
+    }
+}
+
+/// What a POST asks for. The decision is made on the body; mirrored headers must agree with it.
+pub(crate) fn of_message<'a>(headers: &HeaderMap, message: &'a Message) -> Result<Asked<'a>, Refused> {
+    let era = match era(headers)? {
+        Era::Modern => {
+            check_mirrors(headers, message)?;
+            Era::Modern
+        }
+        Era::Legacy if message.params.version != Member::Absent => {
+            // Revision 2026-07-28 is known by its header; a body that claims it alone would be judged as one era here and
+            // maybe as the other by the server.
+            return Err(Refused::mismatch("MCP-Protocol-Version does not agree with the body"));
+        }
+        Era::Legacy => Era::Legacy,
+    };
+    let (id, method, action) = match &message.kind {
+        Kind::Request { id, method } => (Some(id), method.as_str(), request(method, message, era)?),
+        Kind::Notification { method } => (None, method.as_str(), notification(method, era)),
+        Kind::Answer if era == Era::Legacy => (None, "(answer)", Action::Session),
+        Kind::Answer => {
+            return Err(Refused::new(code::INVALID_REQUEST, "this revision has no answers from clients"));
+        }
+    };
+    Ok(Asked { action, era, id, method })
+}
+
+/// What a GET (a stream) or a DELETE (the end of a session) asks for; the modern era has neither.
+pub(crate) fn of_session(headers: &HeaderMap, method: &'static str) -> Result<Option<Asked<'static>>, Refused> {
+    Ok(match era(headers)? {
+        Era::Legacy => Some(Asked { action: Action::Session, era: Era::Legacy, id: None, method }),
+        Era::Modern => None,
+    })
+}
+
+/// The era of a request by its header alone. Without one it is 2025-03-26 (row 9).
+fn era(headers: &HeaderMap) -> Result<Era, Refused> {
+    match header(headers, &headers::PROTOCOL_VERSION)? {
+        None => Ok(Era::Legacy),
+        Some(MODERN) => Ok(Era::Modern),
+        Some(version) if LEGACY_ALL.contains(&version) => Ok(Era::Legacy),
+        Some(version) => Err(Refused::version(version)),
+    }
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refused> {
+    match headers.get(name) {
+        None => Ok(None),
+        Some(value) => match value.to_str() {
+            Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
+            Err(_) => Err(Refused::mismatch("a header is not printable ASCII")),
+        },
+    }
+}
+
+fn request<'a>(method: &'a str, message: &'a Message, era: Era) -> Result<Action<'a>, Refused> {
+    Ok(match (method, era) {
+        ("initialize" | "ping" | "logging/setLevel", Era::Legacy) => Action::Session,
+        ("server/discover", Era::Modern) => Action::Session,
+        ("subscriptions/listen", Era::Modern) if !message.params.listens_further => Action::Session,
+        ("tools/list", _) => Action::List(Catalog::Tools),
+        ("prompts/list", _) => Action::List(Catalog::Prompts),
+        ("resources/list", _) => Action::List(Catalog::Resources),
+        ("resources/templates/list", _) => Action::List(Catalog::ResourceTemplates),
+        ("tools/call", _) => match message.params.name.text() {
+            Some(name) => Action::CallTool(name),
+            None => return Err(Refused::new(code::INVALID_PARAMS, "params.name must be a string")),
+        },
+        // Known, but of the other era: the client learns that it must speak the other one (rows 28, 40, 67).
+        ("initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe", Era::Modern) => {
+            return Err(Refused { status: http::StatusCode::NOT_FOUND, ..other_era() });
+        }
+        ("server/discover" | "subscriptions/listen", Era::Legacy) => return Err(other_era()),
+        (method, _) => Action::Other(method),
+    })
+}
+
+fn other_era() -> Refused {
+    Refused::new(code::METHOD_NOT_FOUND, "the protocol version in use has no such method")
+}
+
+/// A method with effect sent as a notification is none of these, so it is denied: a lax server might run it.
+fn notification(method: &str, era: Era) -> Action<'_> {
+    match (method, era) {
+        ("notifications/cancelled" | "notifications/progress", _)
+        | ("notifications/initialized" | "notifications/roots/list_changed", Era::Legacy) => Action::Session,
+        (method, _) => Action::Other(method),
+    }
+}
+
+/// Mirrored headers of the modern era against the body.
+fn check_mirrors(headers: &HeaderMap, message: &Message) -> Result<(), Refused> {
+    let params = &message.params;
+    match (&params.version, &message.kind) {
+        (Member::Text(version), _) if version == MODERN => {}
+        (Member::Absent, Kind::Notification { .. } | Kind::Answer) => {}
+        (Member::Absent, Kind::Request { .. }) => {
+            return Err(Refused::new(code::INVALID_PARAMS, "params._meta must name the protocol version"));
+        }
+        (Member::Text(_) | Member::OtherType, _) => {
+            return Err(Refused::mismatch("MCP-Protocol-Version does not agree with the body"));
+        }
+    }
+    let method = match &message.kind {
+        Kind::Request { method, .. } | Kind::Notification { method } => method.as_str(),
+        Kind::Answer => return Ok(()),
+    };
+    if header(headers, &headers::METHOD)? != Some(method) {
+        return Err(Refused::mismatch("Mcp-Method does not agree with the body"));
+    }
+    let mirrored = match method {
+        "tools/call" | "prompts/get" => Some(&params.name),
+        "resources/read" => Some(&params.uri),
+        _ => None,
+    };
+    let name = header(headers, &headers::NAME)?;
+    match (mirrored, name) {
+        (Some(Member::Text(text)), Some(name)) if decoded(name).as_deref() == Some(text) => Ok(()),
+        (None, None) => Ok(()),
+        // Nothing to compare with here, but the server may look at it.
+        (None, Some(name)) if decoded(name).is_some() && [Some(name), None].contains(&params.name.text()) => Ok(()),
+        _ => Err(Refused::mismatch("Mcp-Name does not agree with the body")),
+    }
+}
+
+/// A mirrored value, out of its `=?base64?…?=` if it is in one (row 24).
+fn decoded(value: &str) -> Option<String> {
+    let text = match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?,
+        None => value.to_owned(),
+    };
+    (!text.contains('\0')).then_some(text)
+}
+
+#[cfg(test)]
+mod tests;

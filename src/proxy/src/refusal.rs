@@ -1,0 +1,158 @@
+//! Why a request gets no further, and what that looks like from outside: the same for all that is denied, whether it
+//! exists or not, and never with a word of the rule, the key or the server behind it.
+//!
+//! Does not know in which order things are checked ([`crate::front`]).
+
+use cardea_policy::{Denial, DenialReason};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::authn::Stop;
+use crate::config::Snapshot;
+use crate::host::Stranger;
+use crate::jsonrpc::Id;
+use crate::mcp;
+use crate::reply::{self, Body, code};
+use crate::response::Unfit;
+use crate::upstream::NoAnswer;
+
+/// Why a request gets no further.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Busy,
+    NoCertificate,
+    /// Read in two ways by two readers, or broken off.
+    Ambiguous,
+    Stranger(Stranger),
+    NoSuchPath,
+    Method(HeaderValue),
+    Stop(Stop),
+    MediaType,
+    TooLarge,
+    Slow,
+    Message(mcp::Refused),
+    Denied(Denial),
+    Unrecorded,
+    Unsigned,
+    NoAnswer(NoAnswer),
+    Unfit(Unfit),
+}
+
+impl From<Stranger> for Refusal {
+    fn from(stranger: Stranger) -> Self {
+        Self::Stranger(stranger)
+    }
+}
+
+impl From<Stop> for Refusal {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<NoAnswer> for Refusal {
+    fn from(no_answer: NoAnswer) -> Self {
+        Self::NoAnswer(no_answer)
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+impl Refusal {
+    /// For the audit line.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::NoCertificate => "no-certificate",
+            Self::Ambiguous | Self::Stranger(Stranger::Malformed) => "ambiguous",
+            Self::Stranger(Stranger::Host) => "host",
+            Self::Stranger(Stranger::Origin) => "origin",
+            Self::NoSuchPath => "path",
+            Self::Method(_) => "http-method",
+            Self::Stop(Stop::NoEvidence(reason) | Stop::InvalidToken(reason)) => reason,
+            Self::Stop(Stop::TokenInQuery) => "token-in-query",
+            Self::Stop(Stop::KeysUnavailable) => "keys-unavailable",
+            Self::MediaType => "media-type",
+            Self::TooLarge => "too-large",
+            Self::Slow => "too-slow",
+            Self::Message(_) => "message",
+            Self::Denied(Denial { reason: DenialReason::UnknownMethod }) => "unknown-method",
+            Self::Denied(_) => "nothing-allows",
+            Self::Unrecorded => "unrecorded",
+            Self::Unsigned => "unsigned",
+            Self::NoAnswer(_) => "no-answer",
+            Self::Unfit(_) => "unfit-answer",
+        }
+    }
+
+    /// What the caller sees: the same for all that is denied, whether it exists or not.
+    pub(crate) fn response(self, snapshot: &Snapshot, id: Option<&Id>) -> Response<Body> {
+        let refused = |status, message| reply::error(status, id, code::REFUSED, message);
+        let unavailable = |status, message| reply::error(status, id, code::UNAVAILABLE, message);
+        match self {
+            Self::Busy => retry_later(unavailable(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once"), 1),
+            Self::NoCertificate => refused(StatusCode::FORBIDDEN, "a valid client certificate is required"),
+            Self::Ambiguous | Self::Stranger(Stranger::Malformed) => reply::error(
+                StatusCode::BAD_REQUEST,
+                id,
+                code::INVALID_REQUEST,
+                "the request is ambiguous or incomplete",
+            ),
+            Self::Stranger(Stranger::Host) => refused(StatusCode::FORBIDDEN, "this host is not served here"),
+            Self::Stranger(Stranger::Origin) => refused(StatusCode::FORBIDDEN, "this origin may not call"),
+            Self::NoSuchPath => reply::empty(StatusCode::NOT_FOUND),
+            Self::Method(allowed) => {
+                let mut response = reply::empty(StatusCode::METHOD_NOT_ALLOWED);
+                response.headers_mut().insert(ALLOW, allowed);
+                response
+            }
+            Self::Stop(stop) => stopped(stop, snapshot, id),
+            Self::MediaType => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be plain application/json"),
+            Self::TooLarge => refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            Self::Slow => refused(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            Self::Message(mcp::Refused { status, code, message, data }) => match data {
+                Some(data) => reply::error_with(id, code, message, &data),
+                None => reply::error(status, id, code, message),
+            },
+            Self::Denied(_) => refused(StatusCode::FORBIDDEN, "not permitted"),
+            Self::Unrecorded => unavailable(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be recorded"),
+            Self::Unsigned => unavailable(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be forwarded"),
+            Self::NoAnswer(NoAnswer::Unreachable) => {
+                unavailable(StatusCode::BAD_GATEWAY, "the server cannot be reached")
+            }
+            Self::NoAnswer(NoAnswer::Late) => {
+                unavailable(StatusCode::GATEWAY_TIMEOUT, "the server did not answer in time")
+            }
+            Self::Unfit(_) => unavailable(StatusCode::BAD_GATEWAY, "the server's answer cannot be passed on"),
+        }
+    }
+}
+
+fn stopped(stop: Stop, snapshot: &Snapshot, id: Option<&Id>) -> Response<Body> {
+    let challenged = |token_was_sent| {
+        let mut response = reply::error(StatusCode::UNAUTHORIZED, id, code::REFUSED, "who calls must be proven");
+        response.headers_mut().insert(WWW_AUTHENTICATE, snapshot.endpoint.challenge(token_was_sent));
+        response
+    };
+    match stop {
+        Stop::NoEvidence(_) => challenged(false),
+        Stop::InvalidToken(_) => challenged(true),
+        Stop::TokenInQuery => {
+            let message = "a token belongs in the Authorization header";
+            reply::error(StatusCode::BAD_REQUEST, id, code::INVALID_REQUEST, message)
+        }
+        Stop::KeysUnavailable => {
+            let message = "the issuer's keys cannot be had at present";
+            retry_later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, code::UNAVAILABLE, message), 10)
+        }
+    }
+}
+
+fn retry_later(mut response: Response<Body>, seconds: u16) -> Response<Body> {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}

@@ -1,0 +1,105 @@
+//! Notices that mounted files have changed: watches their folders (kubelet swaps a `..data` symlink in them) and looks
+//! again every few seconds in any case, since a watch can be lost or refused.
+//!
+//! Does not know what is in the files.
+
+use std::io::{Error, ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::Watcher;
+use tokio::sync::Notify;
+
+use crate::config::{ConfigStore, Reload};
+use crate::metrics::{Metrics, Outcome};
+use crate::tls::TlsStore;
+
+/// Several files change in one go; a short pause spares loading half of them.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// What is kept up to date.
+pub(crate) struct Watch {
+    pub(crate) config: Arc<ConfigStore>,
+    pub(crate) tls: Arc<TlsStore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) poll: Duration,
+}
+
+impl Watch {
+    /// Runs for ever.
+    pub(crate) async fn run(self) {
+        let changed = Arc::new(Notify::new());
+        let _watcher = self.watch(&changed);
+        loop {
+            let heard = tokio::time::timeout(self.poll, changed.notified()).await.is_ok();
+            if heard {
+                tokio::time::sleep(SETTLE).await;
+            }
+            self.look();
+        }
+    }
+
+    fn watch(&self, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+        let notifier = changed.clone();
+        let heard = move |event: notify::Result<notify::Event>| {
+            // Reading a file is an event too; taking it for a change would make every look cause the next.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                notifier.notify_one();
+            }
+        };
+        let attempt = notify::recommended_watcher(heard).and_then(|mut watcher| {
+            for folder in [self.config.folder(), self.tls.tls_dir().into(), self.tls.trust_dir().into()] {
+                watcher.watch(&folder, notify::RecursiveMode::NonRecursive)?;
+            }
+            Ok(watcher)
+        });
+        match attempt {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch the mounted folders; looking at them every {:?} instead", self.poll);
+                None
+            }
+        }
+    }
+
+    fn look(&self) {
+        match self.config.reload() {
+            Reload::Unchanged => {}
+            Reload::InForce => {
+                self.metrics.config_reload(Outcome::Ok);
+                tracing::info!(generation = self.config.current().config.generation, "configuration in force");
+            }
+            Reload::Rejected(reason) => {
+                self.metrics.config_reload(Outcome::Failed);
+                tracing::error!(reason, "configuration rejected; the former stays in force");
+            }
+        }
+        match self.tls.reload(self.config.current().config.client_auth) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.metrics.tls_reload(Outcome::Ok);
+                let leaf = &self.tls.current().leaf;
+                tracing::info!(
+                    serial = leaf.serial,
+                    not_after = leaf.not_after,
+                    "certificate and trust bundle in force"
+                );
+            }
+            Err(reason) => {
+                self.metrics.tls_reload(Outcome::Failed);
+                tracing::error!(reason, "certificate or trust bundle rejected; the former stays in force");
+            }
+        }
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::new(ErrorKind::FileTooLarge, "the file is too large"));
+    }
+    Ok(bytes)
+}

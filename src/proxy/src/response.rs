@@ -1,0 +1,332 @@
+//! What comes back. Answers to calls stream through as they come; lists are filtered by the very decision that a call
+//! would meet, whatever form they come in, and what cannot be read is not shown (rows 37, 72, 73).
+//!
+//! Does not know how the server was reached.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cardea_policy::{Catalog, Principal};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::config::ConfigStore;
+use crate::headers::{self, Era};
+use crate::jsonrpc::Name;
+use crate::limits::{MAX_FILTERED_BYTES, Slot};
+use crate::metrics::Metrics;
+use crate::reply::{Body, BodyError};
+use crate::sse::{Event, Splitter};
+
+/// All lists there are. A result is filtered by what it holds, not by what was asked: a server may answer one question
+/// with another's answer, or replay it on a stream.
+const CATALOGS: [Catalog; 4] = [Catalog::Tools, Catalog::Prompts, Catalog::Resources, Catalog::ResourceTemplates];
+
+/// What an answer may hold that has to be filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A list: JSON or a stream.
+    List,
+    /// A stream on which anything may be replayed.
+    Stream,
+    /// Nothing of the kind.
+    Opaque,
+}
+
+/// An answer that is not fit to be passed on: the caller gets 502.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit(pub(crate) &'static str);
+
+/// By whose rules lists are filtered. The rules are looked up for each message, so that a long stream follows a change.
+#[derive(Clone)]
+pub(crate) struct Filter {
+    pub(crate) config: Arc<ConfigStore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) era: Era,
+}
+
+/// Turns the server's answer into the caller's. `slot` is held until its last byte; a list that has to be read whole must
+/// be there within `limit`.
+pub(crate) async fn finish(
+    answer: Response<Incoming>,
+    expected: Expected,
+    filter: Filter,
+    slot: Slot,
+    limit: Duration,
+) -> Result<Response<Body>, Unfit> {
+    let (head, body) = answer.into_parts();
+    if head.status.is_redirection() || head.status.is_informational() {
+        return Err(Unfit("the server redirects"));
+    }
+    let form = form(&head.headers);
+    let mut headers = headers::for_caller(&head.headers, filter.era);
+    if form == Form::EventStream {
+        headers.insert(headers::ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    if expected == Expected::List {
+        // A filtered list is nobody else's, for caches of HTTP too.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    let body = match (expected, form) {
+        _ if !head.status.is_success() => Streamed::new(body, None, slot).boxed_unsync(),
+        (Expected::Opaque, _) => Streamed::new(body, None, slot).boxed_unsync(),
+        (Expected::List | Expected::Stream, Form::EventStream) => {
+            Streamed::new(body, Some(filter), slot).boxed_unsync()
+        }
+        (Expected::List, Form::Json) => {
+            let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
+            whole.map_err(|_| Unfit("the server's list took too long"))??
+        }
+        (Expected::List | Expected::Stream, _) if body.size_hint().exact() == Some(0) => {
+            Streamed::new(body, None, slot).boxed_unsync()
+        }
+        (Expected::List | Expected::Stream, _) => return Err(Unfit("the server's answer is of no known form")),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    EventStream,
+    Other,
+}
+
+/// The form of a body, however its media type is spelt (RFC 9110 section 8.3.1). Encoded bodies were not asked for.
+fn form(headers: &HeaderMap) -> Form {
+    let plain =
+        headers.get_all(CONTENT_ENCODING).iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None, true) = (types.next(), types.next(), plain) else {
+        return Form::Other;
+    };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Form::Json
+    } else if essence.eq_ignore_ascii_case("text/event-stream") {
+        Form::EventStream
+    } else {
+        Form::Other
+    }
+}
+
+async fn whole_list(body: Incoming, filter: &Filter) -> Result<Body, Unfit> {
+    let whole = Limited::new(body, MAX_FILTERED_BYTES).collect().await;
+    let bytes = whole.map_err(|_| Unfit("the server's list broke off or is too long"))?.to_bytes();
+    let filtered = match filter.message(&bytes)? {
+        Some(filtered) => Bytes::from(filtered),
+        None => bytes,
+    };
+    Ok(http_body_util::Full::new(filtered).map_err(|never| match never {}).boxed_unsync())
+}
+
+impl Filter {
+    /// A message without what the caller may not see; none if nothing has to change.
+    fn message(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Unfit> {
+        let unreadable = Unfit("the server's list cannot be read");
+        let text = std::str::from_utf8(bytes).map_err(|_| unreadable)?;
+        let message: Members<'_> = serde_json::from_str(text).map_err(|_| unreadable)?;
+        let Some(result) = message.get("result").filter(|result| result.get().starts_with('{')) else {
+            return Ok(None);
+        };
+        let result: Members<'_> = serde_json::from_str(result.get()).map_err(|_| unreadable)?;
+        if !CATALOGS.iter().any(|catalog| result.get(catalog.member()).is_some()) {
+            return Ok(None);
+        }
+        let filtered = result.write(|name, value| self.member(name, value), self.scope(&result))?;
+        message
+            .write(|name, _| Ok((name == "result").then(|| filtered.clone())), None)
+            .map(Some)
+            .map(|text| text.map(String::into_bytes))
+    }
+
+    /// A filtered list is nobody else's (row 37): a shared cache must not keep it.
+    fn scope(&self, result: &Members<'_>) -> Option<(&'static str, &'static str)> {
+        let missing = self.era == Era::Modern && result.get("cacheScope").is_none();
+        missing.then_some(("cacheScope", "\"private\""))
+    }
+
+    fn member(&self, name: &str, value: &RawValue) -> Result<Option<String>, Unfit> {
+        if name == "cacheScope" {
+            return Ok(Some("\"private\"".into()));
+        }
+        let Some(catalog) = CATALOGS.into_iter().find(|catalog| catalog.member() == name) else {
+            return Ok(None);
+        };
+        let elements: Vec<&RawValue> =
+            serde_json::from_str(value.get()).map_err(|_| Unfit("the server's list is no list"))?;
+        let shown: Vec<&str> =
+            elements.into_iter().map(RawValue::get).filter(|element| self.shows(catalog, element)).collect();
+        Ok(Some(format!("[{}]", shown.join(","))))
+    }
+
+    fn shows(&self, catalog: Catalog, element: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Tool<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        match catalog {
+            // A tool without a readable name, or with two, could be called by nothing that was decided on.
+            Catalog::Tools => serde_json::from_str::<Tool<'_>>(element)
+                .is_ok_and(|tool| self.config.current().policy.shows_tool(&self.principal, &tool.name)),
+            // No rule can allow these yet.
+            Catalog::Prompts | Catalog::Resources | Catalog::ResourceTemplates => false,
+        }
+    }
+
+    /// An event as the caller may see it; none if it is not fit to be seen.
+    fn event(&self, event: Event) -> Option<Event> {
+        let Some(data) = event.data().filter(|data| !data.trim_ascii().is_empty()) else {
+            return Some(event);
+        };
+        match self.message(&data) {
+            Ok(None) => Some(event),
+            Ok(Some(filtered)) => Some(event.with_data(&filtered)),
+            // A laxer reader than ours could make a list of it.
+            Err(Unfit(_)) => {
+                self.metrics.event_dropped();
+                None
+            }
+        }
+    }
+}
+
+/// The members of an object in their order, each value as it stands there.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
+
+    /// Writes the object anew: `change` gives another value for a member, `further` is put at its end.
+    fn write(
+        &self,
+        change: impl Fn(&str, &RawValue) -> Result<Option<String>, Unfit>,
+        further: Option<(&str, &str)>,
+    ) -> Result<String, Unfit> {
+        let mut text = String::from("{");
+        for (name, value) in &self.0 {
+            let changed = change(name, value)?;
+            append(&mut text, name, changed.as_deref().unwrap_or(value.get()));
+        }
+        if let Some((name, value)) = further {
+            append(&mut text, name, value);
+        }
+        text.push('}');
+        Ok(text)
+    }
+}
+
+fn append(text: &mut String, name: &str, value: &str) {
+    if text.len() > 1 {
+        text.push(',');
+    }
+    text.push_str(&serde_json::Value::from(name).to_string());
+    text.push(':');
+    text.push_str(value);
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Members(Vec::new());
+                while let Some(name) = map.next_key_seed(Name)? {
+                    // Of two results one would be filtered and the other read.
+                    if members.get(&name).is_some() {
+                        return Err(serde::de::Error::custom("a name that is there twice"));
+                    }
+                    members.0.push((name, map.next_value()?));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// A body on its way, filtered event by event if need be. Dropping it drops the request to the server.
+struct Streamed {
+    server: Incoming,
+    filtered: Option<(Splitter, Filter)>,
+    ended: bool,
+    _slot: Slot,
+}
+
+impl Streamed {
+    fn new(server: Incoming, filter: Option<Filter>, slot: Slot) -> Self {
+        let filtered = filter.map(|filter| (Splitter::new(MAX_FILTERED_BYTES), filter));
+        Self { server, filtered, ended: false, _slot: slot }
+    }
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        while !this.ended {
+            let frame = ready!(Pin::new(&mut this.server).poll_frame(context))
+                .transpose()
+                .inspect_err(|_| this.ended = true)?;
+            let mut out = Vec::new();
+            let Some(frame) = frame else {
+                this.ended = true;
+                let rest = this.filtered.as_mut().and_then(|(splitter, filter)| filter.event(splitter.rest()?));
+                return Poll::Ready(rest.map(|event| Ok(Frame::data(event.0.into()))));
+            };
+            // Trailers could carry what the header lists keep back.
+            let Ok(data) = frame.into_data() else { continue };
+            let Some((splitter, filter)) = &mut this.filtered else {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            };
+            let outcome = splitter.push(&data, |event| {
+                out.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
+            });
+            if let Err(error) = outcome {
+                this.ended = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.filtered.is_none() && self.server.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.filtered.is_none() { self.server.size_hint() } else { SizeHint::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! The way to the server, on loopback of the same pod. It takes a [`Permit`] by value and nothing else opens it, so a
+//! request that was not decided on cannot be forwarded; what is sent is byte for byte what was decided on.
+//!
+//! Does not know the caller: its identity comes as one header, already signed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cardea_contract::{Upstream as Address, pod};
+use cardea_policy::Permit;
+use http::header::{ACCEPT_ENCODING, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// Until a connection on loopback must stand.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long an unused connection is kept. Below what servers commonly keep, so that they rarely close first.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// What is sent, without the permit.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// Already reduced to what may pass.
+    pub(crate) headers: HeaderMap,
+    pub(crate) identity: HeaderValue,
+    pub(crate) body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// Nothing listens, or it hung up.
+    Unreachable,
+    /// It did not begin to answer in time.
+    Late,
+}
+
+/// Connections to the server.
+pub(crate) struct Upstream {
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Upstream {
+    pub(crate) fn new() -> Self {
+        Self { client: client() }
+    }
+
+    /// Sends a permitted request. Dropping the future or the answer's body drops the connection, which is how the server
+    /// learns that the caller is gone (row 13).
+    pub(crate) async fn send(
+        &self,
+        permit: Permit,
+        address: &Address,
+        outgoing: Outgoing,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        // Spent: a second request needs a second decision.
+        drop(permit);
+        let request = request(address, outgoing).ok_or(NoAnswer::Unreachable)?;
+        match tokio::time::timeout(limit, self.client.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::warn!(error = crate::config::reason(&error), "the server did not answer");
+                Err(NoAnswer::Unreachable)
+            }
+            Err(_) => Err(NoAnswer::Late),
+        }
+    }
+}
+
+/// Connections on loopback.
+pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .set_host(false)
+        .build(connector)
+}
+
+/// A request for the server, addressed to loopback whatever host the caller named (row 74).
+pub(crate) fn request(address: &Address, outgoing: Outgoing) -> Option<Request<Full<Bytes>>> {
+    let authority = format!("127.0.0.1:{}", address.port);
+    let host = HeaderValue::try_from(&authority).ok()?;
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(address.path.as_str()).build().ok()?;
+    let mut request = Request::new(Full::new(outgoing.body));
+    *request.method_mut() = outgoing.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = outgoing.headers;
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    // A compressed list could not be filtered.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(pod::IDENTITY_HEADER, outgoing.identity);
+    Some(request)
+}

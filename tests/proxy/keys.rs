@@ -1,0 +1,168 @@
+//! Keys that are fetched: found, kept, bounded, and closed when they cannot be had.
+
+use std::time::Duration;
+
+use cardea_proxy::KeyTimes;
+use serde_json::{Value, json};
+
+use crate::support::{Issuer, SigningKey, World, eventually, tool_call};
+
+fn times(refresh: u64, interval: u64, stale: u64) -> KeyTimes {
+    KeyTimes {
+        refresh: Duration::from_millis(refresh),
+        interval: Duration::from_millis(interval),
+        stale: Duration::from_millis(stale),
+    }
+}
+
+fn fetched(issuer: &Issuer) -> impl FnOnce(&mut Value) {
+    let (url, authority) = (issuer.url.clone(), issuer.authority.pem.clone());
+    move |config| {
+        let configured = &mut config["authentication"]["issuers"][0];
+        configured["url"] = json!(url);
+        configured["keys"] = json!("discovery");
+        configured["caBundle"] = json!(authority);
+    }
+}
+
+async fn status(world: &World, token: &str) -> u16 {
+    world.with_token(token, tool_call("echo", json!({}))).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn keys_are_discovered_and_fetched_once() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    issuer.keys(&[&key]);
+    let world = World::timed(fetched(&issuer), times(60_000, 60_000, 60_000)).await;
+    let token = key.token(&issuer.url, &json!({}));
+    let client = world.anonymous();
+    let all = (0..20).map(|_| {
+        let request = tool_call("echo", json!({}));
+        client.send(crate::support::with_header(request, "authorization", &format!("Bearer {token}")))
+    });
+    for answer in futures::future::join_all(all).await {
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(issuer.asked("/jwks"), 1);
+}
+
+#[tokio::test]
+async fn the_second_form_of_metadata_is_found_too() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    issuer.keys(&[&key]);
+    issuer.remove("/.well-known/openid-configuration");
+    let metadata = json!({"issuer": issuer.url, "jwks_uri": format!("{}/jwks", issuer.url)});
+    issuer.page("/.well-known/oauth-authorization-server", &metadata.to_string());
+    let world = World::with(fetched(&issuer)).await;
+    assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 200);
+}
+
+#[tokio::test]
+async fn before_the_first_success_nothing_passes() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    let world = World::timed(fetched(&issuer), times(60_000, 200, 60_000)).await;
+    let token = key.token(&issuer.url, &json!({}));
+    let answer = world.with_token(&token, tool_call("echo", json!({}))).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "10"));
+    assert_eq!(world.last_line()["reason"], "keys-unavailable");
+    assert!(world.server.seen().is_empty());
+    issuer.keys(&[&key]);
+    eventually("keys are fetched", async || status(&world, &token).await == 200).await;
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_keys_elsewhere_and_redirects_are_not_followed() {
+    let key = SigningKey::new("a");
+    let elsewhere = Issuer::start().await;
+    elsewhere.keys(&[&key]);
+    for bad in ["issuer", "plain", "link-local", "redirected", "redirected elsewhere", "huge", "no keys"] {
+        let issuer = Issuer::start().await;
+        issuer.keys(&[&key]);
+        let metadata = |name: &str, jwks: &str| json!({"issuer": name, "jwks_uri": jwks}).to_string();
+        let well_known = "/.well-known/openid-configuration";
+        match bad {
+            "issuer" => {
+                issuer.page(well_known, &metadata(&format!("{}/", issuer.url), &format!("{}/jwks", issuer.url)));
+            }
+            "plain" => issuer.page(well_known, &metadata(&issuer.url, &issuer.url.replace("https", "http"))),
+            "link-local" => issuer.page(well_known, &metadata(&issuer.url, "https://169.254.169.254/jwks")),
+            "redirected" => {
+                issuer.keys_at("/moved", &[&key]);
+                issuer.redirect("/jwks", &format!("{}/moved", issuer.url));
+            }
+            "redirected elsewhere" => issuer.redirect("/jwks", &format!("{}/jwks", elsewhere.url)),
+            "huge" => issuer.page("/jwks", &format!("{{\"keys\":[],\"x\":\"{}\"}}", "a".repeat(300_000))),
+            _ => issuer.page("/jwks", "<html>"),
+        }
+        let world = World::with(fetched(&issuer)).await;
+        assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 503, "{bad}");
+        assert!(world.server.seen().is_empty(), "{bad}");
+        assert_eq!(issuer.asked("/moved"), 0);
+    }
+    assert_eq!(elsewhere.asked("/jwks"), 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_makes_few_fetches() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    issuer.keys(&[&key]);
+    let world = World::timed(fetched(&issuer), times(60_000, 60_000, 60_000)).await;
+    assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 200);
+    for number in 0..50 {
+        let stranger = SigningKey::new(&format!("unknown-{number}"));
+        assert_eq!(status(&world, &stranger.token(&issuer.url, &json!({}))).await, 401);
+    }
+    assert_eq!(issuer.asked("/jwks"), 1);
+    assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 200);
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_and_a_removed_one_forgotten() {
+    let issuer = Issuer::start().await;
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
+    issuer.keys(&[&old]);
+    let world = World::timed(fetched(&issuer), times(60_000, 20, 60_000)).await;
+    let (with_old, with_new) = (old.token(&issuer.url, &json!({})), new.token(&issuer.url, &json!({})));
+    assert_eq!(status(&world, &with_old).await, 200);
+    issuer.keys(&[&new]);
+    eventually("the new key is known", async || status(&world, &with_new).await == 200).await;
+    assert_eq!(status(&world, &with_old).await, 401);
+}
+
+#[tokio::test]
+async fn stale_keys_serve_for_a_bounded_time() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    issuer.keys(&[&key]);
+    let world = World::timed(fetched(&issuer), times(50, 50, 1500)).await;
+    let token = key.token(&issuer.url, &json!({}));
+    assert_eq!(status(&world, &token).await, 200);
+    issuer.remove("/jwks");
+    let before = issuer.asked("/jwks");
+    eventually("fetches fail", async || issuer.asked("/jwks") > before + 1).await;
+    assert_eq!(status(&world, &token).await, 200, "stale keys serve");
+    eventually("stale keys end", async || status(&world, &token).await == 503).await;
+    issuer.keys(&[&key]);
+    eventually("keys are back", async || status(&world, &token).await == 200).await;
+}
+
+#[tokio::test]
+async fn other_settings_do_not_cost_an_issuer_its_keys() {
+    let issuer = Issuer::start().await;
+    let key = SigningKey::new("a");
+    issuer.keys(&[&key]);
+    let world = World::timed(fetched(&issuer), times(60_000, 60_000, 60_000)).await;
+    let token = key.token(&issuer.url, &json!({}));
+    assert_eq!(status(&world, &token).await, 200);
+    issuer.remove("/jwks");
+    let mut config = world.config.clone();
+    config["generation"] = json!(2);
+    world.write_config(&config.to_string());
+    eventually("generation 2", async || world.report().await["generation"] == 2).await;
+    assert_eq!(status(&world, &token).await, 200);
+    assert_eq!(issuer.asked("/jwks"), 1);
+}

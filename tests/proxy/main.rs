@@ -1,0 +1,20 @@
+//! The proxy from outside: real TLS, real tokens, a server double behind it that tells what it saw.
+//!
+//! Knows the proxy by its ports and files only.
+
+#![cfg(test)]
+
+mod support;
+
+mod admin;
+mod audit;
+mod certificates;
+mod keys;
+mod limits;
+mod lists;
+mod messages;
+mod reload;
+mod report;
+mod requests;
+mod streams;
+mod tokens;

@@ -1,0 +1,13 @@
+//! A proxy under test with all that it needs around it.
+
+mod authority;
+mod client;
+mod issuer;
+mod server;
+mod world;
+
+pub(crate) use authority::{Authority, Leaf};
+pub(crate) use client::{Answer, Client, message, tool_call, with_header};
+pub(crate) use issuer::{Issuer, SigningKey, encode_unsigned};
+pub(crate) use server::{Reply, Server};
+pub(crate) use world::{OPERATOR, RESOURCE, World, eventually};
