@@ -63,9 +63,7 @@ impl Bed {
     }
 
     /// A namespace and the operator itself, while no other test runs.
-    pub(crate) async fn alone(
-        &self,
-    ) -> anyhow::Result<(Client, String, RwLockWriteGuard<'_, Option<Operator>>)> {
+    pub(crate) async fn alone(&self) -> anyhow::Result<(Client, String, RwLockWriteGuard<'_, Option<Operator>>)> {
         let made = self.made().await?;
         let namespace = format!("test-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         cluster::namespace(&made.client, &namespace).await?;
@@ -138,7 +136,13 @@ impl Place<'_> {
         eventually(&format!("{} {name} exists", kind.as_str()), async || Ok(objects.get_opt(name).await?)).await
     }
 
-    pub(crate) async fn condition(&self, server: &str, kind: &str, status: &str, reason: &str) -> anyhow::Result<String> {
+    pub(crate) async fn condition(
+        &self,
+        server: &str,
+        kind: &str,
+        status: &str,
+        reason: &str,
+    ) -> anyhow::Result<String> {
         condition(&self.client, &self.namespace, server, kind, status, reason).await
     }
 
@@ -175,9 +179,11 @@ pub(crate) async fn condition(
     let servers = Api::<McpServer>::namespaced(client.clone(), namespace);
     let last = std::cell::RefCell::new(None::<Condition>);
     eventually(&format!("{server}: {kind}={status} {reason}"), async || {
-        let found = servers.get(server).await?.status.and_then(|status| {
-            status.conditions.into_iter().find(|condition| condition.type_ == kind)
-        });
+        let found = servers
+            .get(server)
+            .await?
+            .status
+            .and_then(|status| status.conditions.into_iter().find(|condition| condition.type_ == kind));
         let fits = found.as_ref().is_some_and(|found| found.status == status && found.reason == reason);
         last.replace(found.clone());
         Ok(found.filter(|_| fits).map(|found| found.message))

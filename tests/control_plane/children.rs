@@ -52,7 +52,9 @@ async fn a_server_becomes_seven_objects_that_it_owns(bed: &Bed) -> anyhow::Resul
             .filter(|entry| entry.subresource.is_none() && entry.manager.as_deref() != Some("kube-controller-manager"))
             .collect();
         ensure!(
-            managers.iter().all(|entry| entry.manager.as_deref() == Some("cardea") && entry.operation.as_deref() == Some("Apply")),
+            managers
+                .iter()
+                .all(|entry| entry.manager.as_deref() == Some("cardea") && entry.operation.as_deref() == Some("Apply")),
             "{name} is not applied by one manager: {managers:?}"
         );
     }
@@ -97,19 +99,33 @@ async fn a_changed_child_is_set_right(bed: &Bed) -> anyhow::Result<()> {
     for (kind, name, change, pointer) in [
         (Kind::NetworkPolicy, "web", json!({"spec": {"ingress": [{}]}}), "/spec/ingress/0/from"),
         (Kind::NetworkPolicy, "web", json!({"spec": {"policyTypes": ["Ingress"]}}), "/spec/policyTypes/1"),
-        (Kind::Service, "web", json!({"spec": {"selector": {"cardea.dev/server": "other"}}}), "/spec/selector/cardea.dev~1server"),
+        (
+            Kind::Service,
+            "web",
+            json!({"spec": {"selector": {"cardea.dev/server": "other"}}}),
+            "/spec/selector/cardea.dev~1server",
+        ),
         (Kind::ConfigMap, "web-proxy", json!({"data": {"proxy.json": "{}"}}), "/data/proxy.json"),
         (Kind::ConfigMap, "web-trust", json!({"data": {"ca.crt": null}}), "/data/ca.crt"),
         (Kind::ServiceAccount, "web", json!({"automountServiceAccountToken": true}), "/automountServiceAccountToken"),
-        (Kind::Deployment, "web", json!({"spec": {"template": {"spec": {"automountServiceAccountToken": true}}}}), "/spec/template/spec/automountServiceAccountToken"),
+        (
+            Kind::Deployment,
+            "web",
+            json!({"spec": {"template": {"spec": {"automountServiceAccountToken": true}}}}),
+            "/spec/template/spec/automountServiceAccountToken",
+        ),
     ] {
         let objects = place.objects(kind);
         let value = async || anyhow::Ok(serde_json::to_value(objects.get(name).await?)?.pointer(pointer).cloned());
         let right = value().await?;
         ensure!(right.is_some(), "{name} has no {pointer}");
         let changed = objects.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await?;
-        ensure!(serde_json::to_value(&changed)?.pointer(pointer) != right.as_ref(), "{name}: the change changed nothing");
-        eventually(&format!("{name} {pointer} is set right"), async || Ok((value().await? == right).then_some(()))).await?;
+        ensure!(
+            serde_json::to_value(&changed)?.pointer(pointer) != right.as_ref(),
+            "{name}: the change changed nothing"
+        );
+        eventually(&format!("{name} {pointer} is set right"), async || Ok((value().await? == right).then_some(())))
+            .await?;
     }
     // A certificate that somebody wrote over is replaced, not put back: its key may be known.
     let secrets = place.objects(Kind::Secret);
@@ -136,8 +152,10 @@ async fn a_foreign_object_is_never_written(bed: &Bed) -> anyhow::Result<()> {
         let rest = match kind {
             Kind::NetworkPolicy => json!({"metadata": {}, "spec": {"podSelector": {}}}),
             Kind::Service => json!({"metadata": {}, "spec": {"ports": [{"port": 80}], "selector": labels}}),
-            Kind::Deployment => json!({"metadata": {}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
-                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
+            Kind::Deployment => {
+                json!({"metadata": {}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}})
+            }
             _ => json!({"metadata": {}}),
         };
         let foreign = place.create(kind, &name, rest).await?;
@@ -146,7 +164,10 @@ async fn a_foreign_object_is_never_written(bed: &Bed) -> anyhow::Result<()> {
         ensure!(message.contains(&name) && message.contains("rename or delete it"), "{message}");
         place.condition(&server, "Ready", "False", "ForeignObject").await?;
         let after = place.objects(kind).get(&name).await?;
-        ensure!(after.metadata.owner_references.is_none() && after.data.get("spec") == foreign.data.get("spec"), "{name} was written");
+        ensure!(
+            after.metadata.owner_references.is_none() && after.data.get("spec") == foreign.data.get("spec"),
+            "{name} was written"
+        );
         ensure!(
             after.metadata.managed_fields.iter().flatten().all(|entry| entry.manager.as_deref() != Some("cardea")),
             "{name} bears our mark"
@@ -155,7 +176,8 @@ async fn a_foreign_object_is_never_written(bed: &Bed) -> anyhow::Result<()> {
         eventually("an event says so", async || {
             let all = events.list(&Default::default()).await?;
             Ok(all.items.into_iter().find(|event| {
-                event.reason.as_deref() == Some("ForeignObject") && event.involved_object.name.as_deref() == Some(&server)
+                event.reason.as_deref() == Some("ForeignObject")
+                    && event.involved_object.name.as_deref() == Some(&server)
             }))
         })
         .await?;
@@ -172,7 +194,8 @@ async fn what_is_no_longer_wanted_is_pruned(bed: &Bed) -> anyhow::Result<()> {
     place.create(Kind::ServiceAccount, "runner", json!({"metadata": {}})).await?;
     place.apply("web", json!({"workload": {"serviceAccountName": "runner"}})).await?;
     let accounts = place.objects(Kind::ServiceAccount);
-    eventually("the ServiceAccount is gone", async || Ok(accounts.get_opt("web").await?.is_none().then_some(()))).await?;
+    eventually("the ServiceAccount is gone", async || Ok(accounts.get_opt("web").await?.is_none().then_some(())))
+        .await?;
     ensure!(accounts.get_opt("runner").await?.is_some(), "a foreign ServiceAccount was pruned");
     place.apply("web", json!({})).await?;
     place.exists(Kind::ServiceAccount, "web").await?;
@@ -183,7 +206,8 @@ async fn a_restart_and_foreign_annotations_survive(bed: &Bed) -> anyhow::Result<
     let place = bed.place().await?;
     place.served("web", json!({})).await?;
     let deployments = place.objects(Kind::Deployment);
-    let restart = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
+    let restart =
+        json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
     deployments.patch("web", &PatchParams::default(), &Patch::Merge(&restart)).await?;
     let services = place.objects(Kind::Service);
     let annotation = json!({"metadata": {"annotations": {"example.com/cost-center": "42"}, "labels": {"team": "a"}}});
@@ -244,7 +268,8 @@ async fn a_deleted_server_takes_its_children_along(bed: &Bed) -> anyhow::Result<
     place.servers().delete("web", &DeleteParams::foreground()).await?;
     for (kind, name) in children_of("web") {
         let objects = place.objects(kind);
-        eventually(&format!("{name} is gone"), async || Ok(objects.get_opt(&name).await?.is_none().then_some(()))).await?;
+        eventually(&format!("{name} is gone"), async || Ok(objects.get_opt(&name).await?.is_none().then_some(())))
+            .await?;
     }
     Ok(())
 }

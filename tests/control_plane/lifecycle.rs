@@ -128,8 +128,7 @@ async fn an_authority_is_made_once(bed: &Bed) -> anyhow::Result<()> {
     let place = bed.place().await?;
     let trust_domain = TrustDomain::parse("cluster.local")?;
     let racers = (0..16).map(|_| read_or_create(&place.client, &place.namespace, &trust_domain, Timestamp::now()));
-    let ids: Vec<String> =
-        try_join_all(racers).await?.iter().map(|authority| authority.id().to_owned()).collect();
+    let ids: Vec<String> = try_join_all(racers).await?.iter().map(|authority| authority.id().to_owned()).collect();
     ensure!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
     Ok(())
 }
@@ -145,10 +144,8 @@ async fn a_malformed_object_does_not_stop_the_others(bed: &Bed) -> anyhow::Resul
     let resource = ApiResource::erase::<McpServer>(&());
     let servers = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource);
     let malformed = serde_json::from_value::<DynamicObject>(manifest("malformed", json!({"source": 5})))?;
-    eventually("the API server takes it", async || {
-        Ok(servers.create(&PostParams::default(), &malformed).await.ok())
-    })
-    .await?;
+    eventually("the API server takes it", async || Ok(servers.create(&PostParams::default(), &malformed).await.ok()))
+        .await?;
     install_crds(&client).await?;
     apply(&client, &namespace, "web", json!({})).await?;
     all_exist(&client, &namespace, "web").await?;
@@ -167,7 +164,11 @@ async fn the_admin_endpoints_answer(bed: &Bed) -> anyhow::Result<()> {
     ensure!(get("/healthz").await?.starts_with("HTTP/1.1 200"));
     ensure!(get("/readyz").await?.starts_with("HTTP/1.1 200"));
     let metrics = get("/metrics").await?;
-    for name in ["cardea_operator_writes_total{kind=\"Deployment\",verb=\"apply\"}", "cardea_operator_leader 1", "cardea_operator_reconciles_total"] {
+    for name in [
+        "cardea_operator_writes_total{kind=\"Deployment\",verb=\"apply\"}",
+        "cardea_operator_leader 1",
+        "cardea_operator_reconciles_total",
+    ] {
         ensure!(metrics.contains(name), "no {name} in {metrics}");
     }
     ensure!(get("/debug").await?.starts_with("HTTP/1.1 404"));

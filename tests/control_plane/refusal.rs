@@ -59,9 +59,8 @@ async fn each_case_is_refused_by_the_api_server(bed: &Bed) -> anyhow::Result<()>
     let (base, cases) = cases()?;
     ensure!(refusal(&place.client, &base).await?.is_none(), "the base is refused");
     for case in cases {
-        let message = refusal(&place.client, &case.manifest)
-            .await?
-            .with_context(|| format!("{}: accepted", case.name))?;
+        let message =
+            refusal(&place.client, &case.manifest).await?.with_context(|| format!("{}: accepted", case.name))?;
         let says = if case.by == By::Strict { "sorce" } else { &case.says };
         ensure!(message.contains(says), "{}: {message}", case.name);
     }
@@ -135,7 +134,8 @@ async fn a_missing_secret_is_awaited(bed: &Bed) -> anyhow::Result<()> {
 
 async fn the_operators_namespace_is_closed(bed: &Bed) -> anyhow::Result<()> {
     let place = bed.place().await?;
-    apply(&place.client, OPERATOR_NAMESPACE, "web", json!({"workload": {"serviceAccountName": "cardea-operator"}})).await?;
+    apply(&place.client, OPERATOR_NAMESPACE, "web", json!({"workload": {"serviceAccountName": "cardea-operator"}}))
+        .await?;
     let message = condition(&place.client, OPERATOR_NAMESPACE, "web", "Accepted", "False", "Invalid").await?;
     ensure!(message.contains("another namespace"), "{message}");
     let servers = kube::Api::<McpServer>::namespaced(place.client.clone(), OPERATOR_NAMESPACE);

@@ -56,8 +56,17 @@ async fn every_condition_is_there_and_of_this_generation(bed: &Bed) -> anyhow::R
     let found = conditions(&place, "web").await?;
     let kinds: Vec<&str> = found.iter().map(|(kind, _, _)| kind.as_str()).collect();
     let expected = [
-        "Ready", "Accepted", "CertificateReady", "SecretsReady", "NetworkIsolated", "PolicyReady", "WorkloadAvailable",
-        "Verified", "Hardened", "Reconciling", "Stalled",
+        "Ready",
+        "Accepted",
+        "CertificateReady",
+        "SecretsReady",
+        "NetworkIsolated",
+        "PolicyReady",
+        "WorkloadAvailable",
+        "Verified",
+        "Hardened",
+        "Reconciling",
+        "Stalled",
     ];
     ensure!(kinds == expected, "{kinds:?}");
     ensure!(found.iter().all(|(_, _, generation)| *generation == Some(2)), "{found:?}");

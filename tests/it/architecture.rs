@@ -95,7 +95,9 @@ fn pure_rooms_do_no_io_and_read_no_clock() {
     let build: Vec<_> = sources("operator")
         .into_iter()
         .filter(|(path, _)| {
-            ["build.rs", "validate.rs", "material.rs", "status.rs", "ownership.rs"].iter().any(|file| path.ends_with(file))
+            ["build.rs", "validate.rs", "material.rs", "status.rs", "ownership.rs"]
+                .iter()
+                .any(|file| path.ends_with(file))
                 || path.components().any(|part| part.as_os_str() == "build")
         })
         .collect();
@@ -103,8 +105,17 @@ fn pure_rooms_do_no_io_and_read_no_clock() {
     let pure = ["api", "contract", "policy", "pki"].into_iter().flat_map(sources).chain(build);
     for (path, text) in pure {
         for banned in [
-            "std::fs", "std::net::Tcp", "std::env", "tokio::", "SystemTime", "Instant::now", "Timestamp::now", "Zoned::now",
-            "kube::Client", "async fn", "println!",
+            "std::fs",
+            "std::net::Tcp",
+            "std::env",
+            "tokio::",
+            "SystemTime",
+            "Instant::now",
+            "Timestamp::now",
+            "Zoned::now",
+            "kube::Client",
+            "async fn",
+            "println!",
         ] {
             assert!(!text.contains(banned), "{} uses {banned}", path.display());
         }
@@ -156,8 +167,12 @@ fn nothing_that_holds_a_key_can_be_printed() {
         let text = std::fs::read_to_string(root().join("src").join(file)).unwrap();
         for holder in ["pub struct Authority", "pub struct Leaf {"] {
             if let Some(before) = text.split(holder).next().filter(|before| before.len() < text.len()) {
-                let attributes: Vec<&str> = before.lines().rev().take_while(|line| line.starts_with(['#', '/'])).collect();
-                assert!(!attributes.iter().any(|line| line.contains("Debug") && line.starts_with('#')), "{file}: {holder}");
+                let attributes: Vec<&str> =
+                    before.lines().rev().take_while(|line| line.starts_with(['#', '/'])).collect();
+                assert!(
+                    !attributes.iter().any(|line| line.contains("Debug") && line.starts_with('#')),
+                    "{file}: {holder}"
+                );
             }
         }
     }

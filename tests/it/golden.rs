@@ -94,7 +94,8 @@ fn each_story_is_told_as_written() {
         let mut server: McpServer = serde_yaml::from_str(&text).unwrap();
         server.metadata.generation = Some(1);
         let observed = observed(server);
-        let server = validate(&observed, &installation()).unwrap_or_else(|rejection| panic!("{}: {rejection:?}", case.display()));
+        let server = validate(&observed, &installation())
+            .unwrap_or_else(|rejection| panic!("{}: {rejection:?}", case.display()));
         let material = material(&server, &observed.children, &authority, &installation(), now).unwrap();
         let objects: String = build(&server, &material, &installation())
             .objects
@@ -110,6 +111,10 @@ fn each_story_is_told_as_written() {
             std::fs::write(&path, &objects).unwrap();
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(expected == objects, "{} is not what is built now: run `make update` and read the difference", path.display());
+        assert!(
+            expected == objects,
+            "{} is not what is built now: run `make update` and read the difference",
+            path.display()
+        );
     }
 }

@@ -69,8 +69,11 @@ async fn before_the_first_success_nothing_passes() {
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "10"));
     assert_eq!(world.last_line()["reason"], "keys-unavailable");
     assert!(world.server.seen().is_empty());
+    let named = world.report().await["issuersWithoutKeys"].clone();
+    assert_eq!(named.as_array().map(Vec::len), Some(1), "the operator is not told");
     issuer.keys(&[&key]);
     eventually("keys are fetched", async || status(&world, &token).await == 200).await;
+    assert!(world.report().await.get("issuersWithoutKeys").is_none());
 }
 
 #[tokio::test]

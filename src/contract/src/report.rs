@@ -11,6 +11,9 @@ pub struct ProxyReport {
     /// Why the newest configuration file is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_config: Option<String>,
+    /// Names of the issuers whose keys cannot be had, so that every token of theirs is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers_without_keys: Vec<String>,
     /// SHA-256 (hex) of the trust bundle in force.
     pub trust_bundle: String,
     /// The certificate that the proxy serves.

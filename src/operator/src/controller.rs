@@ -33,8 +33,9 @@ use crate::status::{Outcome, status};
 use crate::validate::validate;
 use crate::watches::{self, SecretWatch, Watches};
 
-/// Servers reconciled at once. Round trips to the API server are the limit, not work.
-const AT_ONCE: u16 = 32;
+/// Servers reconciled at once. Each has up to six requests under way, and more connections than this cost memory and make
+/// the API server slower, not faster.
+const AT_ONCE: u16 = 8;
 /// Look again at the latest, in case a watch lost something.
 const RESYNC: Duration = Duration::from_secs(15 * 60);
 /// Look again while something is awaited that no watch tells of.
@@ -236,6 +237,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
 }
 
 /// Tries again, later each time.
+#[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let key = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     context.metrics.reconciled(error.reason(), Duration::ZERO);

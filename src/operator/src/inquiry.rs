@@ -114,7 +114,7 @@ impl Inquiry {
                     let Some(known) = followed.get_mut(&server) else { continue };
                     if known.targets.is_empty() {
                         known.scheduled = false;
-                        if self.replace(&server, Answers::new()) {
+                        if self.replace(&server, &Answers::new()) {
                             let _ = wake.send(server);
                         }
                         continue;
@@ -139,7 +139,7 @@ impl Inquiry {
                     let stale = known.targets != targets;
                     known.pause = if well { WELL } else { (known.pause * 2).min(WELL) };
                     due.insert(server.clone(), if stale { Duration::ZERO } else { known.pause });
-                    if self.replace(&server, answers) {
+                    if self.replace(&server, &answers) {
                         let _ = wake.send(server);
                     }
                 }
@@ -147,10 +147,10 @@ impl Inquiry {
         }
     }
 
-    fn replace(&self, server: &ServerKey, answers: Answers) -> bool {
+    fn replace(&self, server: &ServerKey, answers: &Answers) -> bool {
         let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let before = if answers.is_empty() { all.remove(server) } else { all.insert(server.clone(), answers.clone()) };
-        before.unwrap_or_default() != answers
+        before.unwrap_or_default() != *answers
     }
 }
 
@@ -165,7 +165,9 @@ impl Answer {
     fn is_well(&self) -> bool {
         match self {
             Self::Report(report) => {
-                matches!(report.handshake, cardea_contract::Handshake::Succeeded(_)) && report.rejected_config.is_none()
+                matches!(report.handshake, cardea_contract::Handshake::Succeeded(_))
+                    && report.rejected_config.is_none()
+                    && report.issuers_without_keys.is_empty()
             }
             Self::Unreachable => false,
         }

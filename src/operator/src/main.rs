@@ -35,6 +35,7 @@ struct Flags {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 enum Command {
     /// Run the operator.
     Run(Run),

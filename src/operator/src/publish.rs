@@ -17,7 +17,7 @@ use crate::observe::Observed;
 use crate::ownership::FIELD_MANAGER;
 
 /// Least time between two writes of one status that can wait.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What was written last, by UID: our own cache of the servers may be older.
 #[derive(Default)]

@@ -1,6 +1,8 @@
 //! Step 6: what became of the server. Pure: computed from what was applied and observed, compared with what stands there,
 //! written by the caller only if it differs.
 
+use std::collections::BTreeSet;
+
 use cardea_api::v1alpha1::conditions::{Finding, settle};
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
@@ -178,6 +180,17 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     if let Some(problem) = reports().find_map(|report| report.rejected_config.as_ref()) {
         return finding(Some(false), reasons::CONFIG_REJECTED, format!("a proxy keeps its former rules: {problem}"));
     }
+    let lost: BTreeSet<&str> = reports().flat_map(|report| &report.issuers_without_keys).map(String::as_str).collect();
+    if !lost.is_empty() {
+        let names = Vec::from_iter(lost).join(", ");
+        return finding(
+            Some(false),
+            reasons::ISSUER_UNREACHABLE,
+            format!(
+                "spec.auth.issuers: the keys of {names} cannot be fetched, so their tokens are refused: check url, jwksUrl and caRef"
+            ),
+        );
+    }
     let current = reports().filter(|report| report.generation == server.generation).count();
     let rules = server.rules.len();
     match reports().count() {
@@ -201,7 +214,7 @@ fn workload_available(observed: &Observed) -> Finding {
             "no pod is wanted: scale up to use the server".to_owned(),
         );
     }
-    if rollout.available >= rollout.wanted && rollout.observed {
+    if rollout.observed && rollout.available.min(rollout.updated) >= rollout.wanted {
         return finding(Some(true), reasons::AVAILABLE, format!("{} of {} pods", rollout.available, rollout.wanted));
     }
     if let Some(trouble) = troubles(observed).next() {

@@ -53,6 +53,12 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
     let report = ProxyReport {
         generation: snapshot.config.generation,
         rejected_config: proxy.config.rejected(),
+        issuers_without_keys: snapshot
+            .issuers
+            .iter()
+            .filter(|issuer| issuer.is_without_keys())
+            .map(|issuer| issuer.config.name.clone())
+            .collect(),
         trust_bundle: unit.bundle.clone(),
         leaf: unit.leaf.clone(),
         handshake,

@@ -71,6 +71,8 @@ pub const COMPILED: &str = "Compiled";
 pub const IN_FORCE: &str = "InForce";
 /// A proxy refused its configuration.
 pub const CONFIG_REJECTED: &str = "ConfigRejected";
+/// A proxy cannot get the keys of an issuer.
+pub const ISSUER_UNREACHABLE: &str = "IssuerUnreachable";
 /// The issuer of ServiceAccount tokens could not be read from the cluster.
 pub const CLUSTER_ISSUER_UNKNOWN: &str = "ClusterIssuerUnknown";
 /// The wanted pods are ready.
@@ -105,7 +107,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 31] = [
+pub const ALL: [&str; 32] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -121,6 +123,7 @@ pub const ALL: [&str; 31] = [
     COMPILED,
     IN_FORCE,
     CONFIG_REJECTED,
+    ISSUER_UNREACHABLE,
     CLUSTER_ISSUER_UNKNOWN,
     AVAILABLE,
     SCALED_TO_ZERO,

@@ -123,6 +123,14 @@ impl IssuerKeys {
         }
     }
 
+    /// Whether the keys were asked for in vain, and none are believed any more.
+    pub(crate) fn cannot_be_had(&self) -> bool {
+        match self {
+            Self::Inline(_) => false,
+            Self::Remote(remote) => remote.known().is_none() && remote.state().failed,
+        }
+    }
+
     /// Finds the set with this key; fetches if it is not known and a fetch is due.
     pub(crate) async fn find(&self, kid: Option<&str>) -> Found {
         let remote = match self {
@@ -164,6 +172,7 @@ struct State {
     set: Arc<KeySet>,
     succeeded: Option<Instant>,
     attempted: Option<Instant>,
+    failed: bool,
     refreshing: Option<AbortOnDrop>,
 }
 
@@ -212,10 +221,12 @@ impl Remote {
                 let mut state = self.state();
                 state.set = Arc::new(set);
                 state.succeeded = Some(Instant::now());
+                state.failed = false;
                 self.fetching.metrics.key_fetch(Outcome::Ok);
                 true
             }
             Err(error) => {
+                self.state().failed = true;
                 self.fetching.metrics.key_fetch(Outcome::Failed);
                 tracing::warn!(issuer = self.name, error = crate::config::reason(&error), "cannot fetch keys");
                 false

@@ -34,6 +34,11 @@ impl TrustedIssuer {
     pub(crate) fn start(&self) {
         self.keys.start();
     }
+
+    /// Whether its keys cannot be had, so that each of its tokens is refused.
+    pub(crate) fn is_without_keys(&self) -> bool {
+        self.keys.cannot_be_had()
+    }
 }
 
 /// Why nobody is let in.
