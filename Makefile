@@ -52,7 +52,7 @@ check: deny ## Format, lints, licences, shell and Go
 	test -z "$$(gofmt -l tests/cluster/*.go)"
 
 deny: $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
-	$< --offline --locked --log-level error check licenses bans sources
+	$< --locked --log-level error check licenses bans sources
 
 update: ## Rewrite what is generated: CRDs, golden files, manifests
 	UPDATE=1 cargo test --locked -p cardea-tests --test it
