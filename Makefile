@@ -5,17 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CACHE ?= $(or $(CARDEA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cardea)
-# Builds are kept beside the checkout's neighbours, not in it; another set of dependencies has a folder of its own.
+# Builds are kept outside the checkout; another set of dependencies has a folder of its own.
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(shell sha256sum Cargo.lock | cut -c1-12)
 export CARDEA_CACHE := $(CACHE)
 CARGO_DENY_VERSION := 0.20.2
 BIN := $(CARGO_TARGET_DIR)/debug
 CLUSTER := $(CACHE)/bin/cluster
-# The tier that this machine can run.
-TIER = $(shell $(CLUSTER) check --tier node >/dev/null 2>&1 && echo node || echo control-plane)
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test test-units test-control-plane test-node check update images bench fuzz clean launcher packages programs deny
+.PHONY: help demo test test-units test-control-plane test-node check update images bench clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22

@@ -303,9 +303,12 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// Pause before asking again for a right that was refused.
 const UNTIL_ALLOWED: Duration = Duration::from_secs(15);
 
+/// Objects listed at once: what a page takes in memory stays with the process.
+const PAGE: u32 = 50;
+
 /// How a watch is set up, ours and that on the servers themselves.
 pub fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS)
+    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE)
 }
 
 fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>>
