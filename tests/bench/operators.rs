@@ -70,7 +70,11 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     say("a minute in which nothing changes");
     let mark = log.mark()?;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let writes = log.since(mark)?.iter().filter(|request| request.is_write() && request.is_operators() && request.namespace() == CROWD).count();
+    let writes = log
+        .since(mark)?
+        .iter()
+        .filter(|request| request.is_write() && request.is_operators() && request.namespace() == CROWD)
+        .count();
     bench("writes_per_minute_200_unready", writes as f64, "writes");
 
     say("the operator starts again");
@@ -187,7 +191,11 @@ async fn count(client: &Client, namespace: &str, kind: Kind) -> anyhow::Result<u
 async fn settled(client: &Client) -> anyhow::Result<Option<()>> {
     let servers = Api::<McpServer>::namespaced(client.clone(), CROWD).list(&ListParams::default()).await?;
     let at_rest = |server: &McpServer| {
-        server.status.iter().flat_map(|status| &status.conditions).any(|condition| condition.reason == "ProxyUnreachable")
+        server
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .any(|condition| condition.reason == "ProxyUnreachable")
     };
     Ok(servers.items.iter().all(at_rest).then_some(()))
 }
@@ -206,16 +214,19 @@ async fn floor(client: &Client) -> anyhow::Result<Duration> {
             };
             if let Some(spec) = object.data.get_mut("spec").and_then(|spec| spec.as_object_mut()) {
                 spec.retain(|name, _| !["clusterIP", "clusterIPs"].contains(&name.as_str()));
-                // The pods are the Deployment controller's work, in both cases.
             }
             if let Some(members) = object.data.as_object_mut() {
                 members.remove("status");
             }
-            object.types = Some(kube::core::TypeMeta { api_version: kind.resource().api_version, kind: kind.as_str().into() });
+            object.types =
+                Some(kube::core::TypeMeta { api_version: kind.resource().api_version, kind: kind.as_str().into() });
             objects.push((kind, object));
         }
     }
     ensure!(objects.len() == CHILDREN * MANY, "{} objects", objects.len());
+    // Server by server as the operator does it, so that the cluster's own controllers have the same to do meanwhile.
+    objects
+        .sort_by_cached_key(|(kind, object)| (object.labels().get(SERVER_LABEL).cloned(), *kind == Kind::Deployment));
     let started = Instant::now();
     stream::iter(objects)
         .map(|(kind, object)| {

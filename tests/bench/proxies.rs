@@ -14,7 +14,8 @@ use crate::bench;
 use crate::process::{median, rss_mib};
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let folder = std::path::Path::new(&setting("CARDEA_CLUSTER_DIR").context("run under the cluster launcher")?).join("proxy");
+    let folder =
+        std::path::Path::new(&setting("CARDEA_CLUSTER_DIR").context("run under the cluster launcher")?).join("proxy");
     write_files(&folder)?;
     let mut starts = Vec::new();
     let mut rss = Vec::new();

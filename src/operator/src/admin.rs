@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// Whether this replica does what it is there for: leads with its watches up, or stands by.
+/// Whether this replica does what it is there for: leads with its watches up, or stands by. It does neither at first.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// From now on.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// From now on it does, or does not.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
     }
 }
 
@@ -40,7 +40,7 @@ async fn ready(State((_, readiness)): State<(Metrics, Readiness)>) -> impl IntoR
     if readiness.0.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the watches are not up yet\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "neither standing by nor watching yet\n")
     }
 }
 

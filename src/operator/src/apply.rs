@@ -11,6 +11,7 @@
 //! The first object that could not be applied; the rest of its stage may have been. Everything is safe to repeat.
 
 use futures::future::try_join_all;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
@@ -38,6 +39,14 @@ pub enum ApplyError {
         name: String,
         /// Whose it is.
         owner: String,
+    },
+    /// An object of this name belongs to a former server of the same name, and is on its way out.
+    #[error("the {} {name:?} of a former McpServer of this name is still being deleted", kind.as_str())]
+    Leftover {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
     },
     /// The API server failed or refused.
     #[error("cannot apply the {} {name:?}", kind.as_str())]
@@ -83,9 +92,7 @@ impl Applier<'_> {
     async fn apply_one(&self, object: &Object, known: &Children) -> Result<(), ApplyError> {
         let child = known.get(&(object.kind, object.name.clone()));
         match child {
-            Some(child) if child.owner.as_deref() != Some(self.uid) => {
-                Err(self.foreign(object.kind, &object.name, "another owner"))
-            }
+            Some(child) if child.owner.as_deref() != Some(self.uid) => Err(in_the_way(object, child, None)),
             Some(child) if says(child, object) => Ok(()),
             known => {
                 let precondition =
@@ -107,15 +114,7 @@ impl Applier<'_> {
             .map_err(|source| failed(object.kind, &object.name, source))?;
         let child = Child::of(&found.metadata);
         if child.owner.as_deref() != Some(self.uid) {
-            let owner = found
-                .metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .map(|owner| format!("{} {:?}", owner.kind, owner.name))
-                .next()
-                .unwrap_or_else(|| "nobody that Cardea knows".to_owned());
-            return Err(self.foreign(object.kind, &object.name, &owner));
+            return Err(in_the_way(object, &child, found.metadata.owner_references.iter().flatten().next()));
         }
         if says(&child, object) {
             self.index.put(self.server, object.kind, &object.name, child);
@@ -162,9 +161,17 @@ impl Applier<'_> {
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.server.0, &kind.resource())
     }
+}
 
-    fn foreign(&self, kind: Kind, name: &str, owner: &str) -> ApplyError {
-        ApplyError::Foreign { kind, name: name.to_owned(), owner: owner.to_owned() }
+/// Why an object that is not this server's is not written. What we applied for another owner was for a server of the same
+/// name: no two names share an object.
+fn in_the_way(wanted: &Object, found: &Child, owner: Option<&OwnerReference>) -> ApplyError {
+    let (kind, name) = (wanted.kind, wanted.name.clone());
+    match (&found.owner, owner) {
+        (Some(_), _) if found.fields.is_some() => ApplyError::Leftover { kind, name },
+        (_, Some(owner)) => ApplyError::Foreign { kind, name, owner: format!("{} {:?}", owner.kind, owner.name) },
+        (Some(_), None) => ApplyError::Foreign { kind, name, owner: "another owner".to_owned() },
+        (None, None) => ApplyError::Foreign { kind, name, owner: "nobody that Cardea knows".to_owned() },
     }
 }
 

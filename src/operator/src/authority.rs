@@ -1,7 +1,8 @@
 //! The built-in authority's Secret, in the operator's own namespace: made once, whoever comes first.
 //!
 //! Its key `ca.crt` is what is trusted, `tls.crt` and `tls.key` are what signs. They are the same certificate until an
-//! authority is replaced, when the bundle holds the old and the new one: that is the seam for it.
+//! authority is replaced, when the bundle holds the old and the new one: that is the seam for it. It is read at the start
+//! of whoever leads.
 
 use cardea_pki::{Authority, TrustDomain};
 use jiff::Timestamp;
@@ -45,7 +46,7 @@ pub async fn read_or_create(
 }
 
 fn secret(authority: &Authority) -> Secret {
-    let certificate = || ByteString(authority.certificate_pem().as_bytes().to_vec());
+    let pem = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {
         metadata: ObjectMeta {
             name: Some(AUTHORITY_SECRET.to_owned()),
@@ -55,9 +56,9 @@ fn secret(authority: &Authority) -> Secret {
         type_: Some("kubernetes.io/tls".to_owned()),
         data: Some(
             [
-                ("ca.crt".to_owned(), certificate()),
-                ("tls.crt".to_owned(), certificate()),
-                ("tls.key".to_owned(), ByteString(authority.key_pem().as_bytes().to_vec())),
+                ("ca.crt".to_owned(), pem(authority.trust_bundle())),
+                ("tls.crt".to_owned(), pem(authority.certificate_pem())),
+                ("tls.key".to_owned(), pem(&authority.key_pem())),
             ]
             .into(),
         ),
@@ -73,5 +74,5 @@ fn read(secret: &Secret) -> anyhow::Result<Authority> {
             })?;
         Ok(std::str::from_utf8(&bytes.0)?)
     };
-    Ok(Authority::from_pem(part("tls.crt")?, part("tls.key")?)?)
+    Ok(Authority::from_pem(part("tls.crt")?, part("tls.key")?, part("ca.crt")?)?)
 }

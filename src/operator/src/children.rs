@@ -1,7 +1,7 @@
 //! What exists of each server, remembered from the watches as little as possible: metadata, and of that what later
 //! steps ask for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -132,39 +132,48 @@ impl ChildIndex {
         news
     }
 
-    /// Forgets an object. Says whether it was known.
-    pub fn remove(&self, server: &ServerKey, kind: Kind, name: &str) -> bool {
+    /// Forgets an object. Says whether it was known: one that took its place stays.
+    pub fn remove(&self, server: &ServerKey, kind: Kind, name: &str, uid: &str) -> bool {
         let mut index = self.lock();
         let Some(children) = index.get_mut(server) else {
             return false;
         };
-        let known = children.remove(&(kind, name.to_owned())).is_some();
+        let key = (kind, name.to_owned());
+        let known = children.get(&key).is_some_and(|child| child.uid == uid);
+        if known {
+            children.remove(&key);
+        }
         if children.is_empty() {
             index.remove(server);
         }
         known
     }
 
-    /// Forgets all objects of a kind in a namespace (or everywhere) but these. Gives the servers that lost one.
-    pub fn retain(
-        &self,
-        kind: Kind,
-        namespace: Option<&str>,
-        keep: &std::collections::HashSet<(ServerKey, String)>,
-    ) -> Vec<ServerKey> {
+    /// All objects of a kind in a namespace (or everywhere).
+    pub fn known(&self, kind: Kind, namespace: Option<&str>) -> HashSet<(ServerKey, String)> {
+        let index = self.lock();
+        let here = index.iter().filter(|(server, _)| namespace.is_none_or(|namespace| namespace == server.0));
+        here.flat_map(|(server, children)| {
+            let names = children.keys().filter(|(its, _)| *its == kind).map(|(_, name)| name.clone());
+            names.map(|name| (server.clone(), name))
+        })
+        .collect()
+    }
+
+    /// Forgets these objects of a kind. Gives the servers that lost one.
+    pub fn forget(&self, kind: Kind, gone: HashSet<(ServerKey, String)>) -> Vec<ServerKey> {
         let mut index = self.lock();
         let mut losers = Vec::new();
-        for (server, children) in index.iter_mut() {
-            if namespace.is_some_and(|namespace| namespace != server.0) {
-                continue;
+        for (server, name) in gone {
+            let Some(children) = index.get_mut(&server) else { continue };
+            let known = children.remove(&(kind, name)).is_some();
+            if children.is_empty() {
+                index.remove(&server);
             }
-            let before = children.len();
-            children.retain(|(its, name), _| *its != kind || keep.contains(&(server.clone(), name.clone())));
-            if children.len() < before {
-                losers.push(server.clone());
+            if known {
+                losers.push(server);
             }
         }
-        index.retain(|_, children| !children.is_empty());
         losers
     }
 

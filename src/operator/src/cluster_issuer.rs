@@ -22,8 +22,10 @@ pub struct ClusterIssuer {
 const REFRESH: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Reads the issuer again and again and publishes what changed. A failure keeps what was known.
+/// Reads the issuer again and again and publishes what changed. A failure keeps what was known; if it is the first try,
+/// that nothing is known is published too, so that nobody need wait.
 pub async fn follow(client: Client, publish: watch::Sender<Option<Arc<ClusterIssuer>>>) {
+    let mut tried = false;
     loop {
         let pause = match read(&client).await {
             Ok(issuer) => {
@@ -38,9 +40,11 @@ pub async fn follow(client: Client, publish: watch::Sender<Option<Arc<ClusterIss
             }
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "cannot read the cluster's token issuer");
+                publish.send_if_modified(|_| !tried);
                 RETRY
             }
         };
+        tried = true;
         tokio::time::sleep(pause).await;
     }
 }

@@ -10,11 +10,11 @@ use futures::{StreamExt, TryStreamExt, future};
 use jiff::Timestamp;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, predicates, reflector, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource as _, ResourceExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::inquiry::{Inquiry, Targets};
 use crate::installation::Installation;
 use crate::material;
 use crate::metrics::Metrics;
+use crate::news;
 use crate::observe::{self, Observed};
 use crate::publish::{Published, Publisher};
 use crate::status::{Outcome, status};
@@ -86,9 +87,10 @@ pub enum ReconcileError {
 impl ReconcileError {
     fn reason(&self) -> &'static str {
         match self {
-            Self::Api(_) | Self::Pki(_) => reasons::APPLY_FAILED,
             Self::Apply(ApplyError::Foreign { .. }) => reasons::FOREIGN_OBJECT,
-            Self::Apply(_) => reasons::APPLY_FAILED,
+            Self::Apply(ApplyError::Leftover { .. }) => reasons::PROGRESSING,
+            Self::Api(_) | Self::Apply(ApplyError::Api { .. }) => reasons::APPLY_FAILED,
+            Self::Pki(_) => reasons::ISSUE_FAILED,
             Self::Unreadable(_) => reasons::INVALID,
         }
     }
@@ -98,17 +100,14 @@ impl ReconcileError {
 pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, stop: CancellationToken) {
     let (reader, writer) = reflector::store::<DeserializeGuard<McpServer>>();
     let (forgetting, remaining) = (context.clone(), reader.clone());
+    let (ending, left) = (context.clone(), reader.clone());
     let servers = watcher(Api::<DeserializeGuard<McpServer>>::all(context.client.clone()), watches::config())
         .default_backoff()
         .modify(|server| server.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(move |event| {
             if let watcher::Event::Delete(server) = event {
-                forgetting.forget(server);
-                let namespace = server.namespace();
-                if remaining.state().iter().all(|other| other.namespace() != namespace) {
-                    forgetting.watches.leave(&namespace.unwrap_or_default());
-                }
+                forgetting.forget(&(server.namespace().unwrap_or_default(), server.name_any()), &remaining);
             }
         })
         .applied_objects()
@@ -120,7 +119,20 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .reconcile_all_on(issuer_changed)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, again, context)
-        .for_each(|_| future::ready(()))
+        .for_each(|outcome| {
+            match outcome {
+                // Gone while the watch was away: no deletion was told, but its children's are.
+                Err(Error::ObjectNotFound(server)) => {
+                    ending.forget(&(server.namespace.clone().unwrap_or_default(), server.name.clone()), &left);
+                }
+                Err(Error::QueueError(error)) => {
+                    tracing::warn!(kind = "McpServer", error = %watches::chain(&error), "watch interrupted");
+                }
+                // A failed reconcile is told by `again`.
+                Ok(_) | Err(Error::ReconcilerFailed(..) | Error::RunnerError(_)) => {}
+            }
+            future::ready(())
+        })
         .await;
 }
 
@@ -157,7 +169,11 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let started = Instant::now();
     let server = match &guarded.0 {
         Ok(server) => Arc::new(server.clone()),
-        Err(invalid) => return Err(ReconcileError::Unreadable(invalid.error.clone())),
+        Err(invalid) => {
+            let error = ReconcileError::Unreadable(invalid.error.clone());
+            news::unreadable(&context.recorder, &guarded.object_ref(&()), error.reason(), &error.to_string()).await;
+            return Err(error);
+        }
     };
     if server.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -207,7 +223,14 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
             return Ok(again.map_or_else(Action::await_change, Action::requeue));
         }
     };
-    let material = material::material(&server, &observed.children, &context.authority, &context.installation, now)?;
+    let material = material::material(&server, &observed.children, &context.authority, &context.installation, now);
+    let material = match material {
+        Ok(material) => material,
+        Err(error) => {
+            context.publish(&observed, &Outcome::Unissued(&error), now).await?;
+            return Err(error.into());
+        }
+    };
     let desired = build(&server, &material, &context.installation);
 
     // apply: client required
@@ -269,12 +292,13 @@ impl Context {
         self.publisher.publish(&self.client, &self.recorder, &self.metrics, observed, &former, next).await
     }
 
-    fn forget(&self, server: &DeserializeGuard<McpServer>) {
-        let key = (server.namespace().unwrap_or_default(), server.name_any());
-        self.inquiry.forget(&key);
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        if let Some(uid) = server.uid() {
-            self.publisher.forget(&uid);
+    /// Forgets a server that is gone, and its namespace with the last one there.
+    fn forget(&self, server: &ServerKey, remaining: &Store<DeserializeGuard<McpServer>>) {
+        self.inquiry.forget(server);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
+        self.publisher.forget(server);
+        if remaining.state().iter().all(|other| other.namespace().as_deref() != Some(&server.0)) {
+            self.watches.leave(&server.0);
         }
     }
 }

@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tokio_util::time::DelayQueue;
+use tokio_util::task::AbortOnDropHandle;
+use tokio_util::time::{DelayQueue, delay_queue};
 
 use crate::children::ServerKey;
 use crate::installation::Installation;
@@ -41,7 +42,11 @@ pub type Targets = BTreeMap<String, String>;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST_REPORT: usize = 1024 * 1024;
+/// Servers asked at once.
 const AT_ONCE: usize = 32;
+/// Pods of one server asked at once.
+const PODS_AT_ONCE: usize = 16;
+const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// Pause between two rounds with a server that is well.
 const WELL: Duration = Duration::from_secs(30);
 /// First pause with one that is not; doubles up to [`WELL`].
@@ -87,24 +92,28 @@ impl Inquiry {
         let mut identity = identity;
         let mut followed: HashMap<ServerKey, Followed> = HashMap::new();
         let mut due: DelayQueue<ServerKey> = DelayQueue::new();
-        let mut rounds: JoinSet<(ServerKey, Targets, Answers)> = JoinSet::new();
+        let mut rounds: JoinSet<Round> = JoinSet::new();
+        let mut started = 0_u64;
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     None => return,
                     Some((server, None)) => {
-                        followed.remove(&server);
-                        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
+                        if let Some(Followed { turn: Turn::Due(key), .. }) = followed.remove(&server) {
+                            due.remove(&key);
+                        }
+                        self.replace(&server, &Answers::new());
                     }
                     Some((server, Some(targets))) => {
                         let known = followed.entry(server.clone()).or_default();
                         if known.targets != targets {
                             known.targets = targets;
                             known.pause = UNWELL;
-                            // A round that is under way or due will see the new targets; only an idle server needs one.
-                            if !known.scheduled {
-                                known.scheduled = true;
-                                due.insert(server, Duration::ZERO);
+                            match &known.turn {
+                                Turn::Idle => known.turn = Turn::Due(due.insert(server, Duration::ZERO)),
+                                Turn::Due(key) => due.reset(key, Duration::ZERO),
+                                // Its end sees the new targets.
+                                Turn::UnderWay(_) => {}
                             }
                         }
                     }
@@ -113,7 +122,7 @@ impl Inquiry {
                     let server = expired.into_inner();
                     let Some(known) = followed.get_mut(&server) else { continue };
                     if known.targets.is_empty() {
-                        known.scheduled = false;
+                        known.turn = Turn::Idle;
                         if self.replace(&server, &Answers::new()) {
                             let _ = wake.send(server);
                         }
@@ -122,23 +131,37 @@ impl Inquiry {
                     let targets = known.targets.clone();
                     match identity.tls() {
                         Ok(tls) => {
+                            started += 1;
+                            known.turn = Turn::UnderWay(started);
+                            let number = started;
                             rounds.spawn(async move {
                                 let answers = ask_all(&server, &targets, &tls).await;
-                                (server, targets, answers)
+                                Round { number, server, targets, answers }
                             });
                         }
                         Err(error) => {
                             tracing::error!(error = format!("{error:#}"), "cannot make the operator's own certificate");
-                            due.insert(server, WELL);
+                            known.turn = Turn::Due(due.insert(server, WELL));
                         }
                     }
                 }
-                Some(Ok((server, targets, answers))) = rounds.join_next(), if !rounds.is_empty() => {
-                    let Some(known) = followed.get_mut(&server) else { continue };
-                    let well = answers.values().all(Answer::is_well);
-                    let stale = known.targets != targets;
-                    known.pause = if well { WELL } else { (known.pause * 2).min(WELL) };
-                    due.insert(server.clone(), if stale { Duration::ZERO } else { known.pause });
+                Some(Ok(round)) = rounds.join_next(), if !rounds.is_empty() => {
+                    let Round { number, server, targets, answers } = round;
+                    // A server that was forgotten meanwhile, and perhaps made anew, has no use for this round.
+                    let Some(known) = followed.get_mut(&server).filter(|known| known.turn == Turn::UnderWay(number)) else {
+                        continue;
+                    };
+                    let pause = if known.targets != targets {
+                        Duration::ZERO
+                    } else if answers.values().all(Answer::is_well) {
+                        known.pause = UNWELL;
+                        WELL
+                    } else {
+                        let pause = known.pause;
+                        known.pause = (pause * 2).min(WELL);
+                        pause
+                    };
+                    known.turn = Turn::Due(due.insert(server.clone(), pause));
                     if self.replace(&server, &answers) {
                         let _ = wake.send(server);
                     }
@@ -154,11 +177,32 @@ impl Inquiry {
     }
 }
 
+/// One server that is asked again and again.
 #[derive(Default)]
 struct Followed {
     targets: Targets,
-    scheduled: bool,
     pause: Duration,
+    turn: Turn,
+}
+
+/// When a server is asked next. It is in one place at a time, however often it is forgotten and made anew.
+#[derive(Default, PartialEq)]
+enum Turn {
+    /// Never: there is nobody to ask.
+    #[default]
+    Idle,
+    /// When its time in the queue has come.
+    Due(delay_queue::Key),
+    /// The round of this number is under way.
+    UnderWay(u64),
+}
+
+/// What a round brought.
+struct Round {
+    number: u64,
+    server: ServerKey,
+    targets: Targets,
+    answers: Answers,
 }
 
 impl Answer {
@@ -174,25 +218,33 @@ impl Answer {
     }
 }
 
+/// Asks all proxies of a server, a few at once and all within [`LONGEST_ROUND`]: hundreds that do not answer keep no other
+/// server waiting.
 async fn ask_all(server: &ServerKey, targets: &Targets, tls: &TlsConnector) -> Answers {
-    let mut answers = Answers::new();
-    for (pod, address) in targets {
-        let answer = match tokio::time::timeout(TIMEOUT, ask(server, address, tls)).await {
-            Ok(Ok(report)) => Answer::Report(Box::new(report)),
-            Ok(Err(error)) => {
-                tracing::debug!(
-                    namespace = server.0,
-                    server = server.1,
-                    pod,
-                    error = format!("{error:#}"),
-                    "no report"
-                );
-                Answer::Unreachable
-            }
-            Err(_) => Answer::Unreachable,
-        };
-        answers.insert(pod.clone(), answer);
-    }
+    let mut answers: Answers = targets.keys().map(|pod| (pod.clone(), Answer::Unreachable)).collect();
+    let asking = targets.clone().into_iter().map(|(pod, address)| {
+        let (server, tls) = (server.clone(), tls.clone());
+        async move {
+            let answer = match tokio::time::timeout(TIMEOUT, ask(&server, &address, &tls)).await {
+                Ok(Ok(report)) => Answer::Report(Box::new(report)),
+                Ok(Err(error)) => {
+                    let error = format!("{error:#}");
+                    tracing::debug!(namespace = server.0, server = server.1, pod, error, "no report");
+                    Answer::Unreachable
+                }
+                Err(_) => Answer::Unreachable,
+            };
+            (pod, answer)
+        }
+    });
+    let mut asked = futures::stream::iter(asking).buffer_unordered(PODS_AT_ONCE);
+    let all = async {
+        while let Some((pod, answer)) = asked.next().await {
+            answers.insert(pod, answer);
+        }
+    };
+    // Whoever was not reached by then stands as unreachable.
+    let _ = tokio::time::timeout(LONGEST_ROUND, all).await;
     answers
 }
 
@@ -202,13 +254,12 @@ async fn ask(server: &ServerKey, address: &str, tls: &TlsConnector) -> anyhow::R
     let stream = TcpStream::connect((address, pod::PROXY_PORT)).await.context("connecting")?;
     let stream = tls.connect(ServerName::try_from(host.clone())?, stream).await.context("TLS handshake")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let request =
         http::Request::get(pod::REPORT_PATH).header(http::header::HOST, host).body(Empty::<bytes::Bytes>::new())?;
     let response = sender.send_request(request).await.context("asking")?;
     anyhow::ensure!(response.status() == http::StatusCode::OK, "answered {}", response.status());
     let body = Limited::new(response.into_body(), LARGEST_REPORT).collect().await.map_err(anyhow::Error::from_boxed)?;
-    connection.abort();
     serde_json::from_slice(&body.to_bytes()).context("reading the report")
 }
 
@@ -239,7 +290,9 @@ impl Identity {
         let facts =
             LeafFacts { serial: leaf.serial, not_before: leaf.not_before, not_after: leaf.not_after, request: digest };
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.authority.certificate_pem().as_bytes())?)?;
+        for certificate in CertificateDer::pem_slice_iter(self.authority.trust_bundle().as_bytes()) {
+            roots.add(certificate?)?;
+        }
         let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(
             vec![CertificateDer::from_pem_slice(leaf.certificate_pem.as_bytes())?],
             PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())?,

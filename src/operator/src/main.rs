@@ -16,6 +16,7 @@ use cardea_operator::watches::Watches;
 use cardea_operator::{authority, cluster_issuer, manifests};
 use cardea_pki::TrustDomain;
 use clap::{Parser, Subcommand};
+use futures::future;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
@@ -153,7 +154,7 @@ async fn run(flags: Run) -> anyhow::Result<()> {
         .context("cannot read the lease")?;
     let (mut leads, lease) = lease.watch().await;
     // Standing by is what a second replica is for.
-    readiness.set();
+    readiness.set(true);
     tokio::select! {
         () = stop.cancelled() => {}
         led = leads.wait_for(|leads| *leads) => {
@@ -163,7 +164,8 @@ async fn run(flags: Run) -> anyhow::Result<()> {
     if !stop.is_cancelled() {
         tracing::info!(instance = flags.instance, "leads");
         metrics.leads(true);
-        let led = lead(client, installation, flags.instance, metrics.clone(), stop.clone(), &mut tasks);
+        readiness.set(false);
+        let led = lead(client, installation, flags.instance, metrics.clone(), readiness, stop.clone(), &mut tasks);
         tokio::select! {
             outcome = led => outcome?,
             _ = leads.wait_for(|leads| !*leads) => anyhow::bail!("lost the lease: another replica goes on"),
@@ -181,6 +183,7 @@ async fn lead(
     installation: Installation,
     instance: String,
     metrics: Metrics,
+    readiness: Readiness,
     stop: CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -191,11 +194,16 @@ async fn lead(
     );
     let (wake, wakes) = mpsc::unbounded_channel();
     let watches = Watches::new(client.clone(), wake.clone());
-    let (publish, cluster_issuer) = watch::channel(None);
+    let (publish, mut cluster_issuer) = watch::channel(None);
     tasks.spawn(cluster_issuer::follow(client.clone(), publish));
     let (inquiry, commands) = Inquiry::new();
     tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake));
-    watches.start(tasks).await;
+    // A server that is looked at before these are known would be found wanting, for a moment and for all to see.
+    let known = future::join(watches.start(tasks), cluster_issuer.changed());
+    tokio::select! {
+        _ = known => readiness.set(true),
+        () = stop.cancelled() => return Ok(()),
+    }
     let recorder =
         Recorder::new(client.clone(), Reporter { controller: "cardea-operator".to_owned(), instance: Some(instance) });
     let context = Arc::new(Context {

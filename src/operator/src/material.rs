@@ -70,7 +70,7 @@ pub fn material(
             (LeafMaterial::Issued(leaf), facts, due)
         }
     };
-    Ok(Material { trust_bundle: authority.certificate_pem().to_owned(), leaf, request, facts, due })
+    Ok(Material { trust_bundle: authority.trust_bundle().to_owned(), leaf, request, facts, due })
 }
 
 /// Name of the Secret with a server's certificate.
@@ -97,10 +97,15 @@ pub fn service_account(server: &ValidatedServer) -> &str {
     server.workload.service_account_name.as_deref().unwrap_or(&server.name)
 }
 
-/// Whether nobody else has written over the key or the certificate.
+/// Whether nobody else has written over the key, the certificate, or what we know of it.
 fn is_untouched(secret: &Child) -> bool {
-    let data = serde_json::json!({"data": {"tls.crt": "", "tls.key": ""}});
-    ownership::covers(secret.fields.as_deref(), &data)
+    let ours = serde_json::json!({
+        "metadata": {"annotations": {
+            SERIAL_ANNOTATION: "", NOT_BEFORE_ANNOTATION: "", NOT_AFTER_ANNOTATION: "", REQUEST_ANNOTATION: "",
+        }},
+        "data": {"tls.crt": "", "tls.key": ""},
+    });
+    ownership::covers(secret.fields.as_deref(), &ours)
 }
 
 fn facts(secret: &Child) -> Option<LeafFacts> {

@@ -2,11 +2,15 @@
 
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{McpServer, McpServerStatus};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use crate::metrics::Metrics;
+
+/// Letters of an event's note. The API server takes 1024 bytes, and ours are mostly ASCII.
+const LONGEST_NOTE: usize = 1000;
 
 /// Reports what differs between two statuses. Steps on the way are no news: only Ready, and whatever says why it is not.
 pub async fn tell(
@@ -27,13 +31,29 @@ pub async fn tell(
         let event = Event {
             type_: if condition.status == "True" { EventType::Normal } else { EventType::Warning },
             reason: condition.reason.clone(),
-            note: Some(condition.message.chars().take(1000).collect()),
+            note: Some(condition.message.chars().take(LONGEST_NOTE).collect()),
             action: kind.to_owned(),
             secondary: None,
         };
-        if let Err(error) = recorder.publish(&event, &server.object_ref(&())).await {
-            tracing::warn!(error = %crate::watches::chain(&error), "cannot publish an event");
-        }
+        publish(recorder, &event, &server.object_ref(&())).await;
+    }
+}
+
+/// Reports an object that cannot be read, whose status therefore cannot tell either.
+pub async fn unreadable(recorder: &Recorder, server: &ObjectReference, reason: &'static str, message: &str) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: reason.to_owned(),
+        note: Some(message.chars().take(LONGEST_NOTE).collect()),
+        action: condition::ACCEPTED.to_owned(),
+        secondary: None,
+    };
+    publish(recorder, &event, server).await;
+}
+
+async fn publish(recorder: &Recorder, event: &Event, server: &ObjectReference) {
+    if let Err(error) = recorder.publish(event, server).await {
+        tracing::warn!(error = %crate::watches::chain(&error), "cannot publish an event");
     }
 }
 

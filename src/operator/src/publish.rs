@@ -11,6 +11,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::Recorder;
 
+use crate::children::ServerKey;
 use crate::metrics::Metrics;
 use crate::news;
 use crate::observe::Observed;
@@ -19,11 +20,13 @@ use crate::ownership::FIELD_MANAGER;
 /// Least time between two writes of one status that can wait.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What was written last, by UID: our own cache of the servers may be older.
+/// What was written last: our own cache of the servers may be older.
 #[derive(Default)]
-pub struct Publisher(Mutex<HashMap<String, Written>>);
+pub struct Publisher(Mutex<HashMap<ServerKey, Written>>);
 
 struct Written {
+    /// Of the server, since another may bear its name now.
+    uid: String,
     status: McpServerStatus,
     at: Instant,
 }
@@ -39,9 +42,7 @@ pub struct Published {
 impl Publisher {
     /// The status as it stands, for all we know.
     pub fn former(&self, observed: &Observed) -> McpServerStatus {
-        self.lock()
-            .get(&observed.uid)
-            .map(|written| written.status.clone())
+        self.last(observed, |written| written.status.clone())
             .or_else(|| observed.server.status.clone())
             .unwrap_or_default()
     }
@@ -63,7 +64,7 @@ impl Publisher {
         if next == *former {
             return Ok(Published { reason, again: None });
         }
-        let waited = self.lock().get(&observed.uid).map(|written| written.at.elapsed());
+        let waited = self.last(observed, |written| written.at.elapsed());
         if let Some(again) = waited.and_then(|waited| PAUSE.checked_sub(waited))
             && next.observed_generation == former.observed_generation
             && ready(&next).map(|(status, _)| status) == ready(former).map(|(status, _)| status)
@@ -81,18 +82,26 @@ impl Publisher {
             .patch_status(&observed.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
             .await?;
         news::tell(recorder, metrics, &observed.server, former, &next).await;
-        self.lock().insert(observed.uid.clone(), Written { status: next, at: Instant::now() });
+        self.lock().insert(key(observed), Written { uid: observed.uid.clone(), status: next, at: Instant::now() });
         Ok(Published { reason, again: None })
     }
 
     /// Forgets a server that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+    pub fn forget(&self, server: &ServerKey) {
+        self.lock().remove(server);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Written>> {
+    fn last<T>(&self, observed: &Observed, read: impl FnOnce(&Written) -> T) -> Option<T> {
+        self.lock().get(&key(observed)).filter(|written| written.uid == observed.uid).map(read)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerKey, Written>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(observed: &Observed) -> ServerKey {
+    (observed.namespace.clone(), observed.name.clone())
 }
 
 fn ready(status: &McpServerStatus) -> Option<(&str, &str)> {

@@ -9,6 +9,7 @@ use cardea_api::v1alpha1::{
     Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, TransportType,
 };
 use cardea_contract::{Authentication, Handshake, TokenKind};
+use cardea_pki::PkiError;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -30,6 +31,8 @@ pub enum Outcome<'a> {
         /// What stands.
         applied: &'a Desired<Applied>,
     },
+    /// No certificate could be issued.
+    Unissued(&'a PkiError),
     /// An object could not be applied.
     Failed(&'a ApplyError),
     /// The server is left as it is.
@@ -60,7 +63,16 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
             found
         }
         Outcome::Failed(error @ ApplyError::Foreign { .. }) => vec![failure(error)],
-        Outcome::Failed(error @ ApplyError::Api { .. }) => vec![accepted(), failure(error)],
+        Outcome::Failed(error) => vec![accepted(), failure(error)],
+        Outcome::Unissued(error) => vec![
+            accepted(),
+            Finding::new(
+                condition::CERTIFICATE_READY,
+                Some(false),
+                reasons::ISSUE_FAILED,
+                format!("no certificate can be issued: {}", crate::watches::chain(error)),
+            ),
+        ],
         Outcome::Rejected(rejection) => {
             vec![Finding::new(rejection.condition, Some(false), rejection.reason, rejection.message.clone())]
         }
@@ -266,6 +278,9 @@ fn failure(error: &ApplyError) -> Finding {
         ApplyError::Foreign { .. } => {
             Finding::new(condition::ACCEPTED, Some(false), reasons::FOREIGN_OBJECT, error.to_string())
         }
+        ApplyError::Leftover { .. } => {
+            Finding::new(condition::WORKLOAD_AVAILABLE, Some(false), reasons::PROGRESSING, error.to_string())
+        }
         ApplyError::Api { .. } => Finding::new(
             condition::WORKLOAD_AVAILABLE,
             Some(false),
@@ -306,7 +321,7 @@ fn summarize(found: &mut Vec<Finding>, carried: &[Condition], outcome: &Outcome<
     let stalled = match outcome {
         Outcome::Rejected(rejection) => rejection.stalled,
         Outcome::Failed(error) => matches!(error, ApplyError::Foreign { .. }),
-        Outcome::Suspended | Outcome::Applied { .. } => false,
+        Outcome::Suspended | Outcome::Unissued(_) | Outcome::Applied { .. } => false,
     };
     let ready = lacking.is_none();
     let (reason, message) = lacking.unwrap_or((reasons::READY, "the server can be used".to_owned()));

@@ -1,7 +1,7 @@
 //! Step 2: from what was asked to what is checked. Pure, and the only place that says no; whatever leaves here builds
 //! without a further check. Most mistakes never come this far: the schema refuses them at apply.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
@@ -12,6 +12,7 @@ use cardea_contract::pod;
 use cardea_policy::Policy;
 use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::cluster_issuer::ClusterIssuer;
 use crate::installation::Installation;
@@ -142,6 +143,9 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
             .ok_or_else(|| Rejection::invalid(format!("spec.transport.port: {port} cannot be used: choose another")))?,
     };
     let path = transport.path.unwrap_or_else(|| pod::DEFAULT_SERVER_PATH.to_owned());
+    if ["/.cardea/", "/.well-known/"].iter().any(|taken| path.starts_with(taken)) {
+        return Err(Rejection::invalid(format!("spec.transport.path: {path:?} belongs to the proxy: choose another")));
+    }
     let resource = format!("https://{name}.{namespace}.svc{path}");
     let image = spec
         .source
@@ -162,7 +166,9 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
     let authentication = authentication(spec.auth.as_ref(), &resource, observed)?;
     let rules = rules(spec, &authentication)?;
-    check_secrets(&spec.secrets, &spec.workload.clone().unwrap_or_default())?;
+    let workload = spec.workload.clone().unwrap_or_default();
+    check_account(&workload)?;
+    check_secrets(&spec.secrets, &workload)?;
     let network = spec.network.clone().unwrap_or_default();
     Ok(ValidatedServer {
         uid: observed.uid.clone(),
@@ -174,7 +180,7 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
             pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
         upstream: contract::Upstream { port, path },
-        workload: spec.workload.clone().unwrap_or_default(),
+        workload,
         secrets: spec.secrets.clone(),
         client_auth: match tls.client_auth.unwrap_or_default() {
             ClientAuth::Required => contract::ClientAuth::Required,
@@ -222,6 +228,13 @@ fn authentication(
                 .to_owned(),
             stalled: false,
         })?;
+        if let Some(same) = issuers.iter().find(|issuer| issuer.url == cluster.url) {
+            // Whose keys count for a token would be a matter of order.
+            return Err(Rejection::invalid(format!(
+                "spec.auth.issuers: {:?} has the url of this cluster's own issuer, which spec.auth.kubernetesServiceAccounts names already: remove one of the two",
+                same.name
+            )));
+        }
         issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
     }
     Ok(contract::Authentication { issuers, client_certificates: auth.client_certificates.is_some() })
@@ -317,6 +330,21 @@ fn principal_match(
     }
 }
 
+/// The name becomes part of a SPIFFE id, so nothing may stand in it that would make it another's.
+fn check_account(workload: &Workload) -> Result<(), Rejection> {
+    let inside = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let is_label = |label: &str| {
+        let ends = label.bytes().next().is_some_and(inside) && label.bytes().last().is_some_and(inside);
+        ends && label.bytes().all(|letter| inside(letter) || letter == b'-')
+    };
+    match &workload.service_account_name {
+        Some(name) if !name.split('.').all(is_label) => Err(Rejection::invalid(format!(
+            "spec.workload.serviceAccountName: {name:?} is no name of a ServiceAccount: use lower-case letters, digits, '-' and '.'"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The schema compares the keys of one entry; only here are entries compared with each other and with `workload.env`.
 fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejection> {
     let mut taken: BTreeSet<&str> = workload.env.iter().map(|variable| variable.name.as_str()).collect();
@@ -348,20 +376,26 @@ fn limits(spec: &McpServerSpec) -> contract::Limits {
 /// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in the manifest.
 fn posture(spec: &McpServerSpec, authentication: &contract::Authentication) -> Vec<String> {
     let network = spec.network.clone().unwrap_or_default();
-    let everywhere = |block: &IPBlock| matches!(block.cidr.as_str(), "0.0.0.0/0" | "::/0") && block.except.is_none();
+    // However it is spelled, and whatever little is taken out of it.
+    let everywhere = |block: &IPBlock| block.cidr.rsplit('/').next().is_some_and(|prefix| prefix.parse() == Ok(0));
+    let all = |selector: &LabelSelector| {
+        selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+            && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+    };
     let open = |peers: &[NetworkPolicyPeer]| {
         peers.iter().any(|peer| match peer {
             NetworkPolicyPeer { ip_block: Some(block), .. } => everywhere(block),
-            NetworkPolicyPeer { namespace_selector: Some(namespaces), pod_selector: None, .. } => {
-                namespaces.match_labels.is_none() && namespaces.match_expressions.is_none()
+            NetworkPolicyPeer { namespace_selector: Some(namespaces), pod_selector, .. } => {
+                all(namespaces) && pod_selector.as_ref().is_none_or(all)
             }
             _ => false,
         })
     };
+    let every_name = |glob: &str| glob.contains('*') && glob.chars().all(|letter| matches!(letter, '*' | '?'));
     let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
     let every_tool_to_all = rules.iter().any(|rule| {
         rule.effect.unwrap_or_default() == Effect::Allow
-            && rule.tools.iter().any(|tool| tool == "*")
+            && rule.tools.iter().any(|tool| every_name(tool))
             && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
     });
     let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });

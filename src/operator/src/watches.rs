@@ -93,10 +93,11 @@ impl Watches {
         SecretWatch::Starting
     }
 
-    /// Ends the watch on a namespace's Secrets: its last server is gone.
+    /// Ends the watch on a namespace's Secrets: its last server is gone. Nobody would tell when its Secrets go too.
     pub fn leave(&self, namespace: &str) {
         if let Some((_, task)) = self.secrets().remove(namespace) {
             task.abort();
+            self.children.forget(Kind::Secret, self.children.known(Kind::Secret, Some(namespace)));
         }
     }
 
@@ -131,17 +132,18 @@ impl Watches {
         PartialObjectMeta<K>: Resource<DynamicType = ()> + DeserializeOwned,
     {
         let mut events = pin!(events(api));
-        let mut listed = HashSet::new();
+        // What was known when a list began and is not in it is gone. What is applied meanwhile is not in it either.
+        let mut unlisted = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Init) => listed.clear(),
+                Ok(Event::Init) => unlisted = self.children.known(kind, namespace),
                 Ok(Event::InitApply(object)) => {
-                    if let Some((server, name)) = self.keep(kind, &object) {
-                        listed.insert((server, name));
+                    if let Some(listed) = self.keep(kind, &object) {
+                        unlisted.remove(&listed);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    for loser in self.children.retain(kind, namespace, &listed) {
+                    for loser in self.children.forget(kind, std::mem::take(&mut unlisted)) {
                         self.wake(loser);
                     }
                     if let Some(seen) = seen.take() {
@@ -168,17 +170,17 @@ impl Watches {
 
     async fn deployments(&self, api: Api<Deployment>, mut seen: Option<tokio::sync::oneshot::Sender<()>>) {
         let mut events = pin!(events(api));
-        let mut listed = HashSet::new();
+        let mut unlisted = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Init) => listed.clear(),
+                Ok(Event::Init) => unlisted = self.children.known(Kind::Deployment, None),
                 Ok(Event::InitApply(object)) => {
-                    if let Some((server, name)) = self.keep_deployment(&object) {
-                        listed.insert((server, name));
+                    if let Some(listed) = self.keep_deployment(&object) {
+                        unlisted.remove(&listed);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    for loser in self.children.retain(Kind::Deployment, None, &listed) {
+                    for loser in self.children.forget(Kind::Deployment, std::mem::take(&mut unlisted)) {
                         self.workloads.update(&loser, |workload| workload.rollout = None);
                         self.wake(loser);
                     }
@@ -265,7 +267,7 @@ impl Watches {
 
     fn lose<K: Resource>(&self, kind: Kind, object: &K) {
         if let Some((server, name)) = server_of(object)
-            && self.children.remove(&server, kind, &name)
+            && self.children.remove(&server, kind, &name, object.meta().uid.as_deref().unwrap_or_default())
         {
             self.wake(server);
         }

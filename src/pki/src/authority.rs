@@ -6,7 +6,7 @@ use rcgen::{
     PublicKeyData,
 };
 use sha2::{Digest, Sha256};
-use x509_parser::pem::parse_x509_pem;
+use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::leaf::{BACKDATED, hex, moment};
@@ -18,6 +18,7 @@ pub const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 3
 /// A certificate authority with its key (ECDSA P-256). Deliberately without `Debug`.
 pub struct Authority {
     certificate_pem: String,
+    trust_bundle: String,
     issuer: Issuer<'static, KeyPair>,
     not_after: Timestamp,
     id: String,
@@ -37,30 +38,48 @@ impl Authority {
         params.not_before = moment(now - BACKDATED)?;
         params.not_after = moment(now + AUTHORITY_LIFETIME)?;
         let certificate = params.self_signed(&key)?;
-        Self::from_pem(&certificate.pem(), &key.serialize_pem())
+        let certificate = certificate.pem();
+        Self::from_pem(&certificate, &key.serialize_pem(), &certificate)
     }
 
-    /// Reads an authority back from PEM.
+    /// Reads an authority back from PEM. The bundle is what is trusted: its own certificate, and while it replaces another
+    /// or is going to be replaced, the other's.
     ///
     /// # Errors
-    /// When either part is not readable, or when they do not belong together.
-    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+    /// When a part is not readable, when certificate and key do not belong together, or when the bundle lacks the
+    /// certificate, so that nobody would trust what it signs.
+    pub fn from_pem(certificate_pem: &str, key_pem: &str, trust_bundle: &str) -> Result<Self, PkiError> {
         let (_, pem) = parse_x509_pem(certificate_pem.as_bytes()).map_err(|_| PkiError::Unreadable)?;
         let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(|_| PkiError::Unreadable)?;
         let key = KeyPair::from_pem(key_pem)?;
         if certificate.public_key().raw != key.subject_public_key_info().as_slice() {
             return Err(PkiError::KeyMismatch);
         }
+        let mut trusted = Pem::iter_from_buffer(trust_bundle.as_bytes());
+        if !trusted.any(|trusted| trusted.is_ok_and(|trusted| trusted.contents == pem.contents)) {
+            return Err(PkiError::Untrusted);
+        }
         let not_after =
             Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|_| PkiError::Unreadable)?;
         let id = hex(Sha256::digest(&pem.contents).get(..8).unwrap_or_default());
         let issuer = Issuer::from_ca_cert_pem(certificate_pem, key)?;
-        Ok(Self { certificate_pem: certificate_pem.to_owned(), issuer, not_after, id })
+        Ok(Self {
+            certificate_pem: certificate_pem.to_owned(),
+            trust_bundle: trust_bundle.to_owned(),
+            issuer,
+            not_after,
+            id,
+        })
     }
 
-    /// Its certificate, to be trusted.
+    /// Its certificate.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// What is to be trusted: its certificate, and any that it replaces or is replaced by.
+    pub fn trust_bundle(&self) -> &str {
+        &self.trust_bundle
     }
 
     /// Its key, to be kept where only the operator reads.

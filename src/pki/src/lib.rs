@@ -28,6 +28,9 @@ pub enum PkiError {
     /// The authority's key and certificate do not belong together.
     #[error("the authority's key does not belong to its certificate")]
     KeyMismatch,
+    /// The trust bundle lacks the authority's own certificate.
+    #[error("the trust bundle lacks the authority's own certificate")]
+    Untrusted,
     /// A leaf must not outlive its authority.
     #[error("the authority ends at {authority_end}, before the leaf would: it must be replaced first")]
     OutlivesAuthority {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cardea_contract::{ServerInfo, Upstream};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -169,7 +169,6 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
 
     async fn post(&self, method: &str, message: &Value) -> Result<Response<Incoming>, Failure> {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if self.is_modern() {
             headers.extend(HeaderValue::try_from(method).ok().map(|value| (METHOD, value)));

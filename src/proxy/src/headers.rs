@@ -47,7 +47,7 @@ pub(crate) fn for_upstream(headers: &HeaderMap, era: Era) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(12);
     for (name, value) in headers {
         let pass = match name.as_str() {
-            "accept" | "accept-language" | "content-type" | "user-agent" | "mcp-protocol-version" => true,
+            "accept" | "accept-language" | "user-agent" | "mcp-protocol-version" => true,
             // The modern era knows no sessions and no resuming (row 31) …
             "mcp-session-id" | "last-event-id" => era == Era::Legacy,
             // … and only it has mirrored headers that were compared with the body (row 27).
@@ -95,6 +95,7 @@ mod tests {
             ("dpop", "x"),
             ("connection", "mcp-method"),
             ("accept-encoding", "gzip"),
+            ("content-type", "application/json; charset=utf-7"),
             ("mcp-session-id", "s"),
             ("last-event-id", "e"),
             ("mcp-method", "tools/call"),

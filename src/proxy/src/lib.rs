@@ -25,6 +25,7 @@ mod reply;
 mod report;
 mod response;
 mod sse;
+mod stray;
 mod tls;
 mod upstream;
 

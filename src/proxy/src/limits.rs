@@ -23,6 +23,8 @@ pub(crate) const CONNECTION_AGE: Duration = Duration::from_secs(3600);
 pub(crate) const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Streams on one HTTP/2 connection.
 pub(crate) const MAX_STREAMS: u32 = 256;
+/// What is kept for a caller that reads slowly, on one HTTP/2 stream.
+pub(crate) const MAX_UNSENT_BYTES: usize = 64 << 10;
 /// A list, or one event of a stream, that has to be read whole to be filtered.
 pub(crate) const MAX_FILTERED_BYTES: usize = 8 << 20;
 

@@ -148,6 +148,7 @@ fn builder(h2: bool) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::MAX_STREAMS)
+        .max_send_buf_size(limits::MAX_UNSENT_BYTES)
         .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));

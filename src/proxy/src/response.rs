@@ -1,5 +1,6 @@
-//! What comes back. Answers to calls stream through as they come; lists are filtered by the very decision that a call
-//! would meet, whatever form they come in, and what cannot be read is not shown (rows 37, 72, 73).
+//! What comes back. Answers to calls stream through as they come, or break off where a list begins in them; lists are
+//! filtered by the very decision that a call would meet, whatever form they come in, and what cannot be read is not shown
+//! (rows 37, 72, 73).
 //!
 //! Does not know how the server was reached.
 
@@ -28,10 +29,15 @@ use crate::limits::{MAX_FILTERED_BYTES, Slot};
 use crate::metrics::Metrics;
 use crate::reply::{Body, BodyError};
 use crate::sse::{Event, Splitter};
+use crate::stray::Watch;
 
 /// All lists there are. A result is filtered by what it holds, not by what was asked: a server may answer one question
 /// with another's answer, or replay it on a stream.
-const CATALOGS: [Catalog; 4] = [Catalog::Tools, Catalog::Prompts, Catalog::Resources, Catalog::ResourceTemplates];
+pub(crate) const CATALOGS: [Catalog; 4] =
+    [Catalog::Tools, Catalog::Prompts, Catalog::Resources, Catalog::ResourceTemplates];
+
+/// How much of a list is given at once.
+const PIECE: usize = 16 << 10;
 
 /// What an answer may hold that has to be filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,19 +85,16 @@ pub(crate) async fn finish(
         // A filtered list is nobody else's, for caches of HTTP too.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let body = match (expected, form) {
-        _ if !head.status.is_success() => Streamed::new(body, None, slot).boxed_unsync(),
-        (Expected::Opaque, _) => Streamed::new(body, None, slot).boxed_unsync(),
+    let pass = match (expected, form) {
+        _ if !head.status.is_success() => Pass::Untouched,
+        (Expected::Opaque, Form::EventStream) => Pass::Watched(Watch::events()),
+        (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message()),
+        (Expected::Opaque, Form::Other) => Pass::Untouched,
         (Expected::List | Expected::Stream, Form::EventStream) => {
-            Streamed::new(body, Some(filter), slot).boxed_unsync()
+            Pass::Filtered(Splitter::new(MAX_FILTERED_BYTES), filter)
         }
-        (Expected::List, Form::Json) => {
-            let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
-            whole.map_err(|_| Unfit("the server's list took too long"))??
-        }
-        (Expected::List | Expected::Stream, _) if body.size_hint().exact() == Some(0) => {
-            Streamed::new(body, None, slot).boxed_unsync()
-        }
+        (Expected::List, Form::Json) => Pass::Whole(filter),
+        (Expected::List | Expected::Stream, _) if body.size_hint().exact() == Some(0) => Pass::Untouched,
         (Expected::List | Expected::Stream, _) => return Err(Unfit("the server's answer is of no known form")),
     };
     let mut response = Response::new(body);
@@ -125,14 +128,10 @@ fn form(headers: &HeaderMap) -> Form {
     }
 }
 
-async fn whole_list(body: Incoming, filter: &Filter) -> Result<Body, Unfit> {
+async fn whole_list(body: Incoming, filter: &Filter) -> Result<Bytes, Unfit> {
     let whole = Limited::new(body, MAX_FILTERED_BYTES).collect().await;
     let bytes = whole.map_err(|_| Unfit("the server's list broke off or is too long"))?.to_bytes();
-    let filtered = match filter.message(&bytes)? {
-        Some(filtered) => Bytes::from(filtered),
-        None => bytes,
-    };
-    Ok(http_body_util::Full::new(filtered).map_err(|never| match never {}).boxed_unsync())
+    Ok(filter.message(&bytes)?.map_or(bytes, Bytes::from))
 }
 
 impl Filter {
@@ -269,18 +268,52 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A body on its way, filtered event by event if need be. Dropping it drops the request to the server.
+/// A list that was read whole. It goes in pieces: given at once it would be somebody else's to keep for a caller that does
+/// not read, with its slot free for the next.
+struct Whole {
+    rest: Bytes,
+    _slot: Slot,
+}
+
+impl HttpBody for Whole {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let rest = &mut self.get_mut().rest;
+        let piece = rest.split_to(rest.len().min(PIECE));
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+/// A body on its way. Dropping it drops the request to the server.
 struct Streamed {
     server: Incoming,
-    filtered: Option<(Splitter, Filter)>,
+    pass: Pass,
     ended: bool,
     _slot: Slot,
 }
 
+/// What is done to a body on its way.
+enum Pass {
+    Untouched,
+    /// Broken off where a list begins.
+    Watched(Watch),
+    /// Filtered event by event.
+    Filtered(Splitter, Filter),
+}
+
 impl Streamed {
-    fn new(server: Incoming, filter: Option<Filter>, slot: Slot) -> Self {
-        let filtered = filter.map(|filter| (Splitter::new(MAX_FILTERED_BYTES), filter));
-        Self { server, filtered, ended: false, _slot: slot }
+    fn is_filtered(&self) -> bool {
+        matches!(self.pass, Pass::Filtered(..))
     }
 }
 
@@ -297,13 +330,20 @@ impl HttpBody for Streamed {
             let mut out = Vec::new();
             let Some(frame) = frame else {
                 this.ended = true;
-                let rest = this.filtered.as_mut().and_then(|(splitter, filter)| filter.event(splitter.rest()?));
+                let Pass::Filtered(splitter, filter) = &mut this.pass else { return Poll::Ready(None) };
+                let rest = splitter.rest().and_then(|event| filter.event(event));
                 return Poll::Ready(rest.map(|event| Ok(Frame::data(event.0.into()))));
             };
             // Trailers could carry what the header lists keep back.
             let Ok(data) = frame.into_data() else { continue };
-            let Some((splitter, filter)) = &mut this.filtered else {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
+            let (splitter, filter) = match &mut this.pass {
+                Pass::Filtered(splitter, filter) => (splitter, filter),
+                Pass::Watched(watch) if watch.finds(&data) => {
+                    this.ended = true;
+                    tracing::warn!("a list came where none was asked for; the answer is broken off");
+                    return Poll::Ready(Some(Err("a list where none belongs".into())));
+                }
+                Pass::Untouched | Pass::Watched(_) => return Poll::Ready(Some(Ok(Frame::data(data)))),
             };
             let outcome = splitter.push(&data, |event| {
                 out.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
@@ -320,11 +360,11 @@ impl HttpBody for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.filtered.is_none() && self.server.is_end_stream())
+        self.ended || (!self.is_filtered() && self.server.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.filtered.is_none() { self.server.size_hint() } else { SizeHint::default() }
+        if self.is_filtered() { SizeHint::default() } else { self.server.size_hint() }
     }
 }
 

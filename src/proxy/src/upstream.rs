@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cardea_contract::{Upstream as Address, pod};
 use cardea_policy::Permit;
-use http::header::{ACCEPT_ENCODING, HOST};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -89,12 +89,17 @@ pub(crate) fn request(address: &Address, outgoing: Outgoing) -> Option<Request<F
     let authority = format!("127.0.0.1:{}", address.port);
     let host = HeaderValue::try_from(&authority).ok()?;
     let uri = Uri::builder().scheme("http").authority(authority).path_and_query(address.path.as_str()).build().ok()?;
+    let has_body = !outgoing.body.is_empty();
     let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = outgoing.headers;
     let headers = request.headers_mut();
     headers.insert(HOST, host);
+    if has_body {
+        // Ours: a `charset` of the caller's (Express heeds `utf-7`) would make another message of the bytes decided on.
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     // A compressed list could not be filtered.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(pod::IDENTITY_HEADER, outgoing.identity);

@@ -55,6 +55,8 @@ pub const APPLY_FAILED: &str = "ApplyFailed";
 pub const NO_RIGHT_ON_SECRETS: &str = "NoRightOnSecrets";
 /// The certificate is valid and its renewal is scheduled.
 pub const ISSUED: &str = "Issued";
+/// The certificate cannot be issued or renewed.
+pub const ISSUE_FAILED: &str = "IssueFailed";
 /// A ConfigMap with authorities that the spec names is missing or unreadable.
 pub const CA_NOT_FOUND: &str = "CaNotFound";
 /// The spec names no secret.
@@ -107,7 +109,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 33] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -115,6 +117,7 @@ pub const ALL: [&str; 32] = [
     APPLY_FAILED,
     NO_RIGHT_ON_SECRETS,
     ISSUED,
+    ISSUE_FAILED,
     CA_NOT_FOUND,
     NONE_DECLARED,
     MOUNTED,

@@ -55,12 +55,26 @@ fn a_leaf_names_its_service_and_its_identity_and_verifies() {
 fn an_authority_survives_being_written_and_read() {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let authority = Authority::create(&trust_domain(), now).unwrap();
-    let read = Authority::from_pem(authority.certificate_pem(), &authority.key_pem()).unwrap();
+    let certificate = authority.certificate_pem();
+    let read = Authority::from_pem(certificate, &authority.key_pem(), authority.trust_bundle()).unwrap();
     assert_eq!(read.id(), authority.id());
     assert_eq!(read.certificate_pem(), authority.certificate_pem());
     let other = Authority::create(&trust_domain(), now).unwrap();
-    assert!(matches!(Authority::from_pem(authority.certificate_pem(), &other.key_pem()), Err(PkiError::KeyMismatch)));
-    assert!(matches!(Authority::from_pem("nonsense", &other.key_pem()), Err(PkiError::Unreadable)));
+    let read = |certificate: &str, key: &str, bundle: &str| Authority::from_pem(certificate, key, bundle).map(|_| ());
+    assert!(matches!(read(certificate, &other.key_pem(), certificate), Err(PkiError::KeyMismatch)));
+    assert!(matches!(read("nonsense", &other.key_pem(), certificate), Err(PkiError::Unreadable)));
+}
+
+#[test]
+fn a_bundle_may_hold_another_authority_but_never_lacks_its_own() {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let (old, new) =
+        (Authority::create(&trust_domain(), now).unwrap(), Authority::create(&trust_domain(), now).unwrap());
+    let both = format!("{}{}", old.certificate_pem(), new.certificate_pem());
+    let read = Authority::from_pem(new.certificate_pem(), &new.key_pem(), &both).unwrap();
+    assert_eq!((read.id(), read.trust_bundle()), (new.id(), both.as_str()));
+    let alone = Authority::from_pem(new.certificate_pem(), &new.key_pem(), old.certificate_pem());
+    assert!(matches!(alone, Err(PkiError::Untrusted)));
 }
 
 #[test]

@@ -49,7 +49,8 @@ impl<'de> Names<'de> {
         };
         if !self.reserved.is_empty() && !self.reserved.contains(&name.as_ref()) {
             let folded = fold(&name);
-            if self.reserved.iter().any(|reserved| fold(reserved) == folded) {
+            // Reserved names are ASCII, so this folds them without making a new string of each.
+            if self.reserved.iter().any(|reserved| reserved.eq_ignore_ascii_case(&folded)) {
                 return Err(A::Error::custom("a name that folds to a reserved one"));
             }
         }
