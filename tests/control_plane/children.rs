@@ -33,6 +33,7 @@ pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
         replicas_belong_to_the_autoscaler_unless_set,
         the_scale_subresource_works,
         a_deleted_server_takes_its_children_along,
+        a_server_made_anew_waits_for_the_former_ones_children,
     ]
 }
 
@@ -270,6 +271,30 @@ async fn a_deleted_server_takes_its_children_along(bed: &Bed) -> anyhow::Result<
         let objects = place.objects(kind);
         eventually(&format!("{name} is gone"), async || Ok(objects.get_opt(&name).await?.is_none().then_some(())))
             .await?;
+    }
+    Ok(())
+}
+
+async fn a_server_made_anew_waits_for_the_former_ones_children(bed: &Bed) -> anyhow::Result<()> {
+    let place = bed.place().await?;
+    place.served("web", json!({})).await?;
+    // What holds a child of the former server back is not in the way for good, and nobody has to do anything about it.
+    let maps = place.objects(Kind::ConfigMap);
+    let held = |finalizers: serde_json::Value| json!({"metadata": {"finalizers": finalizers}});
+    maps.patch("web-proxy", &PatchParams::default(), &Patch::Merge(held(json!(["tests.cardea.dev/hold"])))).await?;
+    place.servers().delete("web", &DeleteParams::background()).await?;
+    let anew = place.apply("web", json!({})).await?;
+    let message = place.condition("web", "WorkloadAvailable", "False", "Progressing").await?;
+    ensure!(message.contains("former McpServer"), "{message}");
+    place.condition("web", "Stalled", "False", "Settled").await?;
+    maps.patch("web-proxy", &PatchParams::default(), &Patch::Merge(held(json!(null)))).await?;
+    for (kind, name) in children_of("web") {
+        let objects = place.objects(kind);
+        eventually(&format!("{name} is the new server's"), async || {
+            let owners = objects.get_opt(&name).await?.and_then(|child| child.metadata.owner_references);
+            Ok(owners.into_iter().flatten().any(|owner| Some(owner.uid) == anew.metadata.uid).then_some(()))
+        })
+        .await?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use cardea_tests::operator::Operator;
 use cardea_tests::trials::trial;
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -151,6 +152,14 @@ async fn a_malformed_object_does_not_stop_the_others(bed: &Bed) -> anyhow::Resul
     all_exist(&client, &namespace, "web").await?;
     let leader = operator.as_ref().context("an operator")?;
     eventually("the log names it", async || Ok(leader.log_has("malformed")?.then_some(()))).await?;
+    let events = Api::<Event>::namespaced(client.clone(), &namespace);
+    eventually("an event says so", async || {
+        let all = events.list(&Default::default()).await?.items;
+        Ok(all.into_iter().find(|event| {
+            event.involved_object.name.as_deref() == Some("malformed") && event.reason.as_deref() == Some("Invalid")
+        }))
+    })
+    .await?;
     servers.delete("malformed", &Default::default()).await?;
     Ok(())
 }

@@ -28,6 +28,8 @@ pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
         each_case_is_refused_by_the_api_server,
         an_unknown_issuer_in_a_rule_is_named,
         two_secrets_for_one_variable_are_named,
+        an_account_that_is_none_is_named_before_a_certificate_is_made,
+        what_the_api_server_refuses_is_told_in_its_own_words,
         a_bad_change_leaves_the_server_alone,
         a_missing_authority_is_awaited,
         a_missing_secret_is_awaited,
@@ -87,6 +89,26 @@ async fn two_secrets_for_one_variable_are_named(bed: &Bed) -> anyhow::Result<()>
     place.apply("web", json!({"secrets": [secret("a"), secret("b")]})).await?;
     let message = place.condition("web", "Accepted", "False", "Invalid").await?;
     ensure!(message.contains("TOKEN"), "{message}");
+    Ok(())
+}
+
+async fn an_account_that_is_none_is_named_before_a_certificate_is_made(bed: &Bed) -> anyhow::Result<()> {
+    let place = bed.place().await?;
+    place.apply("web", json!({"workload": {"serviceAccountName": "../../cardea-system/sa/cardea-operator"}})).await?;
+    let message = place.condition("web", "Accepted", "False", "Invalid").await?;
+    ensure!(message.contains("spec.workload.serviceAccountName"), "{message}");
+    ensure!(place.objects(Kind::Secret).get_opt("web-tls").await?.is_none(), "a certificate was made");
+    Ok(())
+}
+
+async fn what_the_api_server_refuses_is_told_in_its_own_words(bed: &Bed) -> anyhow::Result<()> {
+    let place = bed.place().await?;
+    let peer = json!({"ipBlock": {"cidr": "10.0.0.0/99"}});
+    place.apply("web", json!({"network": {"ingress": {"from": [peer]}}})).await?;
+    let message = place.condition("web", "WorkloadAvailable", "False", "ApplyFailed").await?;
+    ensure!(message.contains("NetworkPolicy") && message.contains("10.0.0.0/99"), "{message}");
+    ensure!(!message.contains("Status {"), "the rest of the answer is in it: {message}");
+    ensure!(place.objects(Kind::Deployment).get_opt("web").await?.is_none(), "the workload came without its policy");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use cardea_pki::{Authority, LeafRequest, SpiffeId, TrustDomain};
+use cardea_tests::cluster::eventually;
 use http::header::ACCEPT;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -13,6 +14,7 @@ use kube::api::Api;
 use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -86,12 +88,17 @@ impl Caller {
         let trust = trust.data.and_then(|mut data| data.remove("ca.crt")).context("the trust bundle")?;
         let service = Api::<Service>::namespaced(client.clone(), namespace).get(server).await?;
         let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service's address")?;
+        let address = SocketAddr::new(address.parse()?, 443);
+        eventually("the node's packet filter knows the pod, a second behind its readiness", async || {
+            Ok(TcpStream::connect(address).await.ok().map(drop))
+        })
+        .await?;
         let host = format!("{server}.{namespace}.svc");
         // No connection is kept: each request meets what is in force then.
         let mut http = Client::builder()
             .tls_certs_only(Certificate::from_pem_bundle(trust.as_bytes())?)
             .tls_info(true)
-            .resolve(&host, SocketAddr::new(address.parse()?, 443))
+            .resolve(&host, address)
             .pool_max_idle_per_host(0)
             .timeout(Duration::from_secs(10));
         if let Some(Evidence(pem)) = evidence {

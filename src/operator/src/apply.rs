@@ -49,14 +49,13 @@ pub enum ApplyError {
         name: String,
     },
     /// The API server failed or refused.
-    #[error("cannot apply the {} {name:?}", kind.as_str())]
+    #[error("cannot apply the {} {name:?}: {}", kind.as_str(), said(source))]
     Api {
         /// Its kind.
         kind: Kind,
         /// Its name.
         name: String,
         /// What it said.
-        #[source]
         source: Box<kube::Error>,
     },
 }
@@ -184,6 +183,14 @@ fn says(child: &Child, object: &Object) -> bool {
 /// Another object than we thought has this name, or one where we knew of none.
 fn is_taken(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 || (status.code == 422 && status.message.contains("metadata.uid")))
+}
+
+/// The API server's own sentence, which is written for people; without the rest of its answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => crate::watches::chain(other),
+    }
 }
 
 fn failed(kind: Kind, name: &str, source: kube::Error) -> ApplyError {

@@ -181,3 +181,43 @@ impl ChildIndex {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(uid: &str) -> Child {
+        let meta = ObjectMeta { uid: Some(uid.into()), resource_version: Some(uid.into()), ..ObjectMeta::default() };
+        Child::of(&meta)
+    }
+
+    fn web() -> ServerKey {
+        ("demo".into(), "web".into())
+    }
+
+    #[test]
+    fn a_late_deletion_leaves_what_took_the_place() {
+        let index = ChildIndex::default();
+        index.put(&web(), Kind::Secret, "web-tls", child("1"));
+        index.put(&web(), Kind::Secret, "web-tls", child("2"));
+        assert!(!index.remove(&web(), Kind::Secret, "web-tls", "1"));
+        assert_eq!(index.of(&web()).len(), 1);
+        assert!(index.remove(&web(), Kind::Secret, "web-tls", "2"));
+        assert!(index.lock().is_empty(), "a server without children is still remembered");
+    }
+
+    #[test]
+    fn a_list_forgets_what_was_there_before_it_and_no_more() {
+        let index = ChildIndex::default();
+        index.put(&web(), Kind::Secret, "web-tls", child("1"));
+        index.put(&web(), Kind::Service, "web", child("2"));
+        let other = ("elsewhere".into(), "web".into());
+        index.put(&other, Kind::Secret, "web-tls", child("3"));
+        let unlisted = index.known(Kind::Secret, Some("demo"));
+        let meanwhile = ("demo".into(), "new".into());
+        index.put(&meanwhile, Kind::Secret, "new-tls", child("4"));
+        assert_eq!(index.forget(Kind::Secret, unlisted), [web()]);
+        assert_eq!(index.of(&web()).len(), 1);
+        assert_eq!((index.of(&meanwhile).len(), index.of(&other).len()), (1, 1));
+    }
+}

@@ -210,6 +210,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let now = Timestamp::now();
     if observed.server.spec.suspend == Some(true) {
         let published = context.publish(&observed, &Outcome::Suspended, now).await?;
+        context.metrics.reconciled(published.reason, started.elapsed());
         return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
     }
 
@@ -270,13 +271,17 @@ fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, cont
     }
     let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
     let count = failures.entry(key).or_default();
-    let pause = Duration::from_secs(1) * 2_u32.saturating_pow(*count).min(120);
-    *count += 1;
+    let pause = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(*count));
+    *count = count.saturating_add(1);
     Action::requeue(pause.min(LONGEST_BACKOFF))
 }
 
 fn targets(observed: &Observed) -> Targets {
-    observed.workload.pods.iter().filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?))).collect()
+    let pods = observed.workload.pods.iter();
+    Targets {
+        proxies: pods.filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?))).collect(),
+        generation: observed.server.metadata.generation.unwrap_or_default(),
+    }
 }
 
 impl Context {

@@ -37,8 +37,14 @@ pub enum Answer {
     Unreachable,
 }
 
-/// Addresses of a server's proxies, by pod.
-pub type Targets = BTreeMap<String, String>;
+/// Whom to ask about a server, and what they should enforce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Addresses of its proxies, by pod.
+    pub proxies: BTreeMap<String, String>,
+    /// Generation that they should enforce. Until they do they are asked more often.
+    pub generation: i64,
+}
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST_REPORT: usize = 1024 * 1024;
@@ -121,7 +127,7 @@ impl Inquiry {
                 Some(expired) = due.next(), if rounds.len() < AT_ONCE && !due.is_empty() => {
                     let server = expired.into_inner();
                     let Some(known) = followed.get_mut(&server) else { continue };
-                    if known.targets.is_empty() {
+                    if known.targets.proxies.is_empty() {
                         known.turn = Turn::Idle;
                         if self.replace(&server, &Answers::new()) {
                             let _ = wake.send(server);
@@ -153,7 +159,7 @@ impl Inquiry {
                     };
                     let pause = if known.targets != targets {
                         Duration::ZERO
-                    } else if answers.values().all(Answer::is_well) {
+                    } else if answers.values().all(|answer| answer.is_well(targets.generation)) {
                         known.pause = UNWELL;
                         WELL
                     } else {
@@ -206,10 +212,11 @@ struct Round {
 }
 
 impl Answer {
-    fn is_well(&self) -> bool {
+    fn is_well(&self, generation: i64) -> bool {
         match self {
             Self::Report(report) => {
                 matches!(report.handshake, cardea_contract::Handshake::Succeeded(_))
+                    && report.generation == generation
                     && report.rejected_config.is_none()
                     && report.issuers_without_keys.is_empty()
             }
@@ -221,8 +228,8 @@ impl Answer {
 /// Asks all proxies of a server, a few at once and all within [`LONGEST_ROUND`]: hundreds that do not answer keep no other
 /// server waiting.
 async fn ask_all(server: &ServerKey, targets: &Targets, tls: &TlsConnector) -> Answers {
-    let mut answers: Answers = targets.keys().map(|pod| (pod.clone(), Answer::Unreachable)).collect();
-    let asking = targets.clone().into_iter().map(|(pod, address)| {
+    let mut answers: Answers = targets.proxies.keys().map(|pod| (pod.clone(), Answer::Unreachable)).collect();
+    let asking = targets.proxies.clone().into_iter().map(|(pod, address)| {
         let (server, tls) = (server.clone(), tls.clone());
         async move {
             let answer = match tokio::time::timeout(TIMEOUT, ask(&server, &address, &tls)).await {
@@ -300,5 +307,51 @@ impl Identity {
         let tls = TlsConnector::from(Arc::new(config));
         self.current = Some((facts, tls.clone()));
         Ok(tls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_pki::TrustDomain;
+
+    use super::*;
+
+    /// A pod at which nobody listens.
+    fn pod(name: &str) -> Targets {
+        Targets { proxies: [(name.to_owned(), "127.0.0.254".to_owned())].into(), generation: 1 }
+    }
+
+    #[tokio::test]
+    async fn new_pods_are_asked_at_once_and_so_is_a_server_made_anew() {
+        let installation = Installation {
+            namespace: "cardea-system".into(),
+            service_account: "cardea-operator".into(),
+            trust_domain: TrustDomain::parse("cluster.local").unwrap(),
+            cluster_domain: "cluster.local".into(),
+            proxy_image: String::new(),
+            proxy_pull_policy: String::new(),
+        };
+        let authority = Authority::create(&installation.trust_domain, Timestamp::now()).unwrap();
+        let (inquiry, commands) = Inquiry::new();
+        let (wake, mut wakes) = unbounded_channel();
+        let identity = Identity::new(Arc::new(authority), &installation);
+        let running = tokio::spawn(inquiry.clone().run(commands, identity, wake));
+        let server = ("demo".to_owned(), "web".to_owned());
+        let soon = Duration::from_millis(900);
+
+        for name in ["first", "second", "third"] {
+            inquiry.follow(&server, pod(name));
+            assert_eq!(tokio::time::timeout(soon, wakes.recv()).await.unwrap(), Some(server.clone()), "{name}");
+            assert_eq!(inquiry.answers(&server), Answers::from([(name.to_owned(), Answer::Unreachable)]));
+        }
+        for _ in 0..3 {
+            inquiry.forget(&server);
+            inquiry.follow(&server, pod("third"));
+            tokio::time::timeout(soon, wakes.recv()).await.unwrap();
+        }
+        inquiry.follow(&server, Targets::default());
+        tokio::time::timeout(soon, wakes.recv()).await.unwrap();
+        assert!(inquiry.answers(&server).is_empty());
+        running.abort();
     }
 }

@@ -20,6 +20,12 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Names under which the Service of a server is reached. Shorter ones would be names of somebody else outside the
+    /// cluster: `go.dev` is a server `go` in a namespace `dev` as well.
+    pub fn service_names(&self, namespace: &str, server: &str) -> [String; 2] {
+        [format!("{server}.{namespace}.svc"), format!("{server}.{namespace}.svc.{}", self.cluster_domain)]
+    }
+
     /// The operator's own identity, which may read the proxies' reports.
     pub fn operator_id(&self) -> SpiffeId {
         SpiffeId::new(self.trust_domain.clone(), &self.namespace, &self.service_account)

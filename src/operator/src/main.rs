@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cardea_operator::admin::{self, Readiness};
@@ -52,8 +53,8 @@ struct Run {
     /// ServiceAccount that the operator runs under.
     #[arg(long, env = "CARDEA_SERVICE_ACCOUNT", default_value = "cardea-operator")]
     service_account: String,
-    /// Name of this replica in the lease and in events.
-    #[arg(long, env = "CARDEA_INSTANCE", default_value = "cardea-operator")]
+    /// Name of this replica in the lease and in events. No two replicas may share it: each would think that it leads.
+    #[arg(long, env = "CARDEA_INSTANCE")]
     instance: String,
     /// Trust domain of the built-in authority.
     #[arg(long, env = "CARDEA_TRUST_DOMAIN", default_value = "cluster.local")]
@@ -79,6 +80,8 @@ struct Run {
 const LEASE_SECONDS: u64 = 15;
 /// Seconds before its end at which it is renewed.
 const LEASE_GRACE_SECONDS: u64 = 5;
+/// How long the cluster's token issuer is waited for at the start: servers that do not name it have no need of it.
+const LONGEST_WAIT_FOR_ISSUER: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().command {
@@ -199,7 +202,8 @@ async fn lead(
     let (inquiry, commands) = Inquiry::new();
     tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake));
     // A server that is looked at before these are known would be found wanting, for a moment and for all to see.
-    let known = future::join(watches.start(tasks), cluster_issuer.changed());
+    let issuer = tokio::time::timeout(LONGEST_WAIT_FOR_ISSUER, cluster_issuer.changed());
+    let known = future::join(watches.start(tasks), issuer);
     tokio::select! {
         _ = known => readiness.set(true),
         () = stop.cancelled() => return Ok(()),

@@ -79,14 +79,8 @@ pub fn certificate_secret(server: &str) -> String {
 }
 
 fn leaf_request(server: &ValidatedServer, installation: &Installation) -> LeafRequest {
-    let service = format!("{}.{}", server.name, server.namespace);
     LeafRequest {
-        dns_names: vec![
-            format!("{service}.svc"),
-            format!("{service}.svc.{}", installation.cluster_domain),
-            service,
-            server.name.clone(),
-        ],
+        dns_names: installation.service_names(&server.namespace, &server.name).into(),
         spiffe_id: SpiffeId::new(installation.trust_domain.clone(), &server.namespace, service_account(server)),
         lifetime: server.leaf_lifetime,
     }

@@ -50,8 +50,8 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
     let mut status = former.clone();
     status.observed_generation = generation;
     let mut found = match outcome {
-        Outcome::Applied { server, material, applied } => {
-            describe(&mut status, observed, server, material, applied);
+        Outcome::Applied { server, material, .. } => {
+            describe(&mut status, observed, server, material);
             let mut found = applied_findings(observed, server, material);
             if was_not_asked_yet(observed) {
                 // Only after a start: what was found before it says more than that nobody was asked.
@@ -85,13 +85,7 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
     status
 }
 
-fn describe(
-    status: &mut McpServerStatus,
-    observed: &Observed,
-    server: &ValidatedServer,
-    material: &Material,
-    _applied: &Desired<Applied>,
-) {
+fn describe(status: &mut McpServerStatus, observed: &Observed, server: &ValidatedServer, material: &Material) {
     status.transport = Some(TransportType::StreamableHttp.as_str().to_owned());
     status.auth = Some(ways_in(&server.authentication));
     status.posture = server.posture.clone();
@@ -226,7 +220,9 @@ fn workload_available(observed: &Observed) -> Finding {
             "no pod is wanted: scale up to use the server".to_owned(),
         );
     }
-    if rollout.observed && rollout.available.min(rollout.updated) >= rollout.wanted {
+    // While pods of the former template still serve, what is asked for now is not there yet.
+    let complete = rollout.updated >= rollout.wanted && rollout.replicas <= rollout.updated;
+    if rollout.observed && complete && rollout.available >= rollout.wanted {
         return finding(Some(true), reasons::AVAILABLE, format!("{} of {} pods", rollout.available, rollout.wanted));
     }
     if let Some(trouble) = troubles(observed).next() {
@@ -281,12 +277,9 @@ fn failure(error: &ApplyError) -> Finding {
         ApplyError::Leftover { .. } => {
             Finding::new(condition::WORKLOAD_AVAILABLE, Some(false), reasons::PROGRESSING, error.to_string())
         }
-        ApplyError::Api { .. } => Finding::new(
-            condition::WORKLOAD_AVAILABLE,
-            Some(false),
-            reasons::APPLY_FAILED,
-            crate::watches::chain(error),
-        ),
+        ApplyError::Api { .. } => {
+            Finding::new(condition::WORKLOAD_AVAILABLE, Some(false), reasons::APPLY_FAILED, error.to_string())
+        }
     }
 }
 

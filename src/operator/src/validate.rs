@@ -1,7 +1,9 @@
 //! Step 2: from what was asked to what is checked. Pure, and the only place that says no; whatever leaves here builds
 //! without a further check. Most mistakes never come this far: the schema refuses them at apply.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod posture;
+
+use std::collections::BTreeSet;
 
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
@@ -11,8 +13,7 @@ use cardea_contract as contract;
 use cardea_contract::pod;
 use cardea_policy::Policy;
 use jiff::SignedDuration;
-use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
 use crate::cluster_issuer::ClusterIssuer;
 use crate::installation::Installation;
@@ -189,7 +190,7 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         },
         client_ca,
         leaf_lifetime,
-        posture: posture(spec, &authentication),
+        posture: posture::of(spec, &authentication),
         authentication,
         rules,
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
@@ -373,41 +374,21 @@ fn limits(spec: &McpServerSpec) -> contract::Limits {
     }
 }
 
-/// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in the manifest.
-fn posture(spec: &McpServerSpec, authentication: &contract::Authentication) -> Vec<String> {
-    let network = spec.network.clone().unwrap_or_default();
-    // However it is spelled, and whatever little is taken out of it.
-    let everywhere = |block: &IPBlock| block.cidr.rsplit('/').next().is_some_and(|prefix| prefix.parse() == Ok(0));
-    let all = |selector: &LabelSelector| {
-        selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
-            && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
-    };
-    let open = |peers: &[NetworkPolicyPeer]| {
-        peers.iter().any(|peer| match peer {
-            NetworkPolicyPeer { ip_block: Some(block), .. } => everywhere(block),
-            NetworkPolicyPeer { namespace_selector: Some(namespaces), pod_selector, .. } => {
-                all(namespaces) && pod_selector.as_ref().is_none_or(all)
-            }
-            _ => false,
-        })
-    };
-    let every_name = |glob: &str| glob.contains('*') && glob.chars().all(|letter| matches!(letter, '*' | '?'));
-    let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
-    let every_tool_to_all = rules.iter().any(|rule| {
-        rule.effect.unwrap_or_default() == Effect::Allow
-            && rule.tools.iter().any(|tool| every_name(tool))
-            && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
-    });
-    let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
-    [
-        (spec.audit.as_ref().is_some_and(|audit| audit.level == Some(AuditLevel::None)), "AuditOff"),
-        (network.ingress.is_some_and(|ingress| open(&ingress.from)), "IngressFromAnywhere"),
-        (network.egress.is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))), "EgressToAnywhere"),
-        (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
-        (every_tool_to_all, "EveryToolToAll"),
-    ]
-    .into_iter()
-    .filter(|(opened, _)| *opened)
-    .map(|(_, word)| word.to_owned())
-    .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_named_as_kubernetes_names_them() {
+        let check = |name: &str| {
+            check_account(&Workload { service_account_name: Some(name.to_owned()), ..Workload::default() })
+        };
+        for good in ["runner", "team.runner-2", "0"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "../cardea-system/sa/cardea-operator", "a/b", "A", "é", "a b", "-a", "a.", "a?b", "a%2fb"] {
+            let message = check(bad).unwrap_err().message;
+            assert!(message.contains("serviceAccountName"), "{bad}: {message}");
+        }
+    }
 }

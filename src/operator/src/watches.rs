@@ -334,13 +334,16 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     )
 }
 
-/// An error with its sources, as one line.
+/// An error with its sources, as one line. Those that it repeats itself are told once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         source = cause.source();
     }
     text

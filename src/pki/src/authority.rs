@@ -13,7 +13,7 @@ use crate::leaf::{BACKDATED, hex, moment};
 use crate::{Leaf, LeafRequest, PkiError, PrivateKeyPem, TrustDomain};
 
 /// How long a new authority lasts: ten years, since replacing it without loss is a procedure of its own.
-pub const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 
 /// A certificate authority with its key (ECDSA P-256). Deliberately without `Debug`.
 pub struct Authority {

@@ -8,7 +8,7 @@ mod leaf;
 mod renewal;
 mod spiffe;
 
-pub use authority::{AUTHORITY_LIFETIME, Authority};
+pub use authority::Authority;
 pub use leaf::{Leaf, LeafRequest};
 pub use renewal::{LeafFacts, Renewal, decide, due};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};

@@ -29,8 +29,8 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
-    /// Number of pods. Unset: one at first, and from then on whatever an autoscaler or `kubectl scale` on the Deployment
-    /// says.
+    /// Number of pods. Never set: one at first, and from then on whatever an autoscaler or `kubectl scale` on the
+    /// Deployment says. Removed after it was set: one again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,

@@ -12,21 +12,16 @@ pub(super) fn data(server: &ValidatedServer, installation: &Installation) -> Val
 }
 
 fn configuration(server: &ValidatedServer, installation: &Installation) -> ProxyConfig {
-    let service = format!("{}.{}", server.name, server.namespace);
     ProxyConfig {
         generation: server.generation,
         namespace: server.namespace.clone(),
         name: server.name.clone(),
         resource: server.resource.clone(),
-        hosts: [
-            format!("{service}.svc"),
-            format!("{service}.svc.{}", installation.cluster_domain),
-            service,
-            server.name.clone(),
-        ]
-        .into_iter()
-        .flat_map(|host| [format!("{host}:443"), host])
-        .collect(),
+        hosts: installation
+            .service_names(&server.namespace, &server.name)
+            .into_iter()
+            .flat_map(|host| [format!("{host}:443"), host])
+            .collect(),
         trust_domain: installation.trust_domain.as_str().to_owned(),
         operator: installation.operator_id().to_string(),
         upstream: server.upstream.clone(),

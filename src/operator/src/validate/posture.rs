@@ -1,0 +1,100 @@
+//! What a server opens, one word each. Nothing is refused here.
+
+use std::collections::BTreeMap;
+
+use cardea_api::v1alpha1::{AuditLevel, Effect, McpServerSpec};
+use cardea_contract as contract;
+use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+/// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in the manifest.
+pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication) -> Vec<String> {
+    let network = spec.network.clone().unwrap_or_default();
+    // However it is spelled, and whatever little is taken out of it.
+    let everywhere = |block: &IPBlock| block.cidr.rsplit('/').next().is_some_and(|prefix| prefix.parse() == Ok(0));
+    let all = |selector: &LabelSelector| {
+        selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+            && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+    };
+    let open = |peers: &[NetworkPolicyPeer]| {
+        peers.iter().any(|peer| match peer {
+            NetworkPolicyPeer { ip_block: Some(block), .. } => everywhere(block),
+            NetworkPolicyPeer { namespace_selector: Some(namespaces), pod_selector, .. } => {
+                all(namespaces) && pod_selector.as_ref().is_none_or(all)
+            }
+            _ => false,
+        })
+    };
+    let every_name = |glob: &str| glob.contains('*') && glob.chars().all(|letter| matches!(letter, '*' | '?'));
+    let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
+    let every_tool_to_all = rules.iter().any(|rule| {
+        rule.effect.unwrap_or_default() == Effect::Allow
+            && rule.tools.iter().any(|tool| every_name(tool))
+            && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
+    });
+    let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
+    [
+        (spec.audit.as_ref().is_some_and(|audit| audit.level == Some(AuditLevel::None)), "AuditOff"),
+        (network.ingress.is_some_and(|ingress| open(&ingress.from)), "IngressFromAnywhere"),
+        (network.egress.is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))), "EgressToAnywhere"),
+        (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
+        (every_tool_to_all, "EveryToolToAll"),
+    ]
+    .into_iter()
+    .filter(|(opened, _)| *opened)
+    .map(|(_, word)| word.to_owned())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of_spec(mut spec: Value) -> Vec<String> {
+        if let Some(members) = spec.as_object_mut() {
+            members.insert("source".into(), json!({"image": {"ref": "registry.example/server:1"}}));
+        }
+        of(&serde_json::from_value(spec).unwrap(), &contract::Authentication::default())
+    }
+
+    #[test]
+    fn anywhere_is_anywhere_however_it_is_spelled() {
+        for peer in [
+            json!({"ipBlock": {"cidr": "0.0.0.0/0"}}),
+            json!({"ipBlock": {"cidr": "10.1.2.3/0"}}),
+            json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["203.0.113.1/32"]}}),
+            json!({"ipBlock": {"cidr": "0::0/0"}}),
+            json!({"namespaceSelector": {}}),
+            json!({"namespaceSelector": {"matchLabels": {}, "matchExpressions": []}}),
+            json!({"namespaceSelector": {}, "podSelector": {}}),
+        ] {
+            let posture = of_spec(json!({"network": {"ingress": {"from": [peer]}}}));
+            assert_eq!(posture, ["IngressFromAnywhere"], "{peer}");
+            let to = json!([{"peers": [peer], "ports": [{"port": 443}]}]);
+            assert_eq!(of_spec(json!({"network": {"egress": {"to": to}}})), ["EgressToAnywhere"], "{peer}");
+        }
+        for peer in [
+            json!({"ipBlock": {"cidr": "10.0.0.0/8"}}),
+            json!({"podSelector": {}}),
+            json!({"namespaceSelector": {"matchLabels": {"team": "a"}}}),
+            json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "agent"}}}),
+        ] {
+            assert!(of_spec(json!({"network": {"ingress": {"from": [peer]}}})).is_empty(), "{peer}");
+        }
+    }
+
+    #[test]
+    fn every_tool_is_every_tool_however_it_is_spelled() {
+        let rule = |tool: &str, effect: &str| {
+            let principals = [json!({"anyAuthenticated": true})];
+            json!({"access": {"rules": [{"name": "r", "effect": effect, "principals": principals, "tools": [tool]}]}})
+        };
+        for glob in ["*", "**", "?*"] {
+            assert_eq!(of_spec(rule(glob, "Allow")), ["EveryToolToAll"], "{glob}");
+            assert!(of_spec(rule(glob, "Deny")).is_empty(), "{glob}");
+        }
+        assert!(of_spec(rule("get-*", "Allow")).is_empty());
+    }
+}
