@@ -88,7 +88,11 @@ impl Applier<'_> {
         Ok(desired.applied())
     }
 
-    async fn apply_one(&self, object: &Object, known: &Children) -> Result<(), ApplyError> {
+    /// Applies one object, and only that.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn apply_one(&self, object: &Object, known: &Children) -> Result<(), ApplyError> {
         let child = known.get(&(object.kind, object.name.clone()));
         match child {
             Some(child) if child.owner.as_deref() != Some(self.uid) => Err(in_the_way(object, child, None)),

@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use crate::children::{APPLIED_ANNOTATION, Kind, MANAGED_BY, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{
-    LeafMaterial, Material, NOT_AFTER_ANNOTATION, NOT_BEFORE_ANNOTATION, REQUEST_ANNOTATION, SERIAL_ANNOTATION,
-    certificate_secret, service_account,
+    ACCOUNT_ANNOTATION, IssuedLeaf, LeafMaterial, Material, NOT_AFTER_ANNOTATION, NOT_BEFORE_ANNOTATION,
+    REQUEST_ANNOTATION, SERIAL_ANNOTATION, certificate_secret, service_account,
 };
-use crate::validate::ValidatedServer;
+use crate::validate::{Owner, ValidatedServer};
 
 /// Wanted objects that nobody has applied yet.
 pub struct Prepared;
@@ -57,43 +57,47 @@ pub struct Object {
 /// The objects of a server.
 pub fn build(server: &ValidatedServer, material: &Material, installation: &Installation) -> Desired<Prepared> {
     let mut objects = vec![
-        object(server, Kind::NetworkPolicy, &server.name, network_policy::spec(server, installation)),
-        object(server, Kind::ConfigMap, &config_map(&server.name), configuration::data(server, installation)),
-        object(server, Kind::ConfigMap, &trust_config_map(&server.name), trust_data(server, material)),
-        object(server, Kind::Service, &server.name, service(server)),
+        object(server.owner(), Kind::NetworkPolicy, &server.name, network_policy::spec(server, installation)),
+        object(server.owner(), Kind::ConfigMap, &config_map(&server.name), configuration::data(server, installation)),
+        object(server.owner(), Kind::ConfigMap, &trust_config_map(&server.name), trust_data(server, material)),
+        object(server.owner(), Kind::Service, &server.name, service(server)),
     ];
     if service_account(server) == server.name {
         let account = json!({"automountServiceAccountToken": false});
-        objects.push(object(server, Kind::ServiceAccount, &server.name, account));
+        objects.push(object(server.owner(), Kind::ServiceAccount, &server.name, account));
     }
-    let secret = certificate_secret(&server.name);
     let mut kept = Vec::new();
     match &material.leaf {
-        LeafMaterial::Kept => kept.push((Kind::Secret, secret)),
-        LeafMaterial::Issued(leaf) => {
-            let mut certificate = object(
-                server,
-                Kind::Secret,
-                &secret,
-                json!({
-                    "type": "kubernetes.io/tls",
-                    "data": {"tls.crt": BASE64.encode(&leaf.certificate_pem), "tls.key": BASE64.encode(leaf.key_pem.as_bytes())},
-                }),
-            );
-            annotate(
-                &mut certificate.body,
-                [
-                    (SERIAL_ANNOTATION, leaf.serial.clone()),
-                    (NOT_BEFORE_ANNOTATION, leaf.not_before.to_string()),
-                    (NOT_AFTER_ANNOTATION, leaf.not_after.to_string()),
-                    (REQUEST_ANNOTATION, material.request.clone()),
-                ],
-            );
-            objects.push(certificate);
-        }
+        LeafMaterial::Kept => kept.push((Kind::Secret, certificate_secret(&server.name))),
+        LeafMaterial::Issued(issued) => objects.push(certificate(server.owner(), issued)),
     }
-    objects.push(object(server, Kind::Deployment, &server.name, workload::deployment(server, installation)));
+    objects.push(object(server.owner(), Kind::Deployment, &server.name, workload::deployment(server, installation)));
     Desired { objects, kept, stage: PhantomData }
+}
+
+/// The Secret with a new leaf.
+pub fn certificate(owner: Owner<'_>, issued: &IssuedLeaf) -> Object {
+    let leaf = &issued.leaf;
+    let mut secret = object(
+        owner,
+        Kind::Secret,
+        &certificate_secret(owner.name),
+        json!({
+            "type": "kubernetes.io/tls",
+            "data": {"tls.crt": BASE64.encode(&leaf.certificate_pem), "tls.key": BASE64.encode(leaf.key_pem.as_bytes())},
+        }),
+    );
+    annotate(
+        &mut secret.body,
+        [
+            (SERIAL_ANNOTATION, leaf.serial.clone()),
+            (NOT_BEFORE_ANNOTATION, leaf.not_before.to_string()),
+            (NOT_AFTER_ANNOTATION, leaf.not_after.to_string()),
+            (REQUEST_ANNOTATION, issued.request.clone()),
+            (ACCOUNT_ANNOTATION, issued.account.clone()),
+        ],
+    );
+    secret
 }
 
 /// Name of the ConfigMap with the proxy's configuration.
@@ -133,7 +137,7 @@ fn trust_data(server: &ValidatedServer, material: &Material) -> Value {
 }
 
 /// Completes an object with what all have in common: what it is, whose it is, and the digest of what it says.
-fn object(server: &ValidatedServer, kind: Kind, name: &str, mut body: Value) -> Object {
+fn object(owner: Owner<'_>, kind: Kind, name: &str, mut body: Value) -> Object {
     drop_nulls(&mut body);
     let resource = kind.resource();
     if let Value::Object(members) = &mut body {
@@ -143,18 +147,18 @@ fn object(server: &ValidatedServer, kind: Kind, name: &str, mut body: Value) -> 
             "metadata".into(),
             json!({
                 "name": name,
-                "namespace": server.namespace,
+                "namespace": owner.namespace,
                 "labels": {
                     MANAGED_BY.0: MANAGED_BY.1,
-                    SERVER_LABEL: server.name,
+                    SERVER_LABEL: owner.name,
                     "app.kubernetes.io/name": "mcp-server",
-                    "app.kubernetes.io/instance": server.name,
+                    "app.kubernetes.io/instance": owner.name,
                 },
                 "ownerReferences": [{
                     "apiVersion": "cardea.dev/v1alpha1",
                     "kind": "McpServer",
-                    "name": server.name,
-                    "uid": server.uid,
+                    "name": owner.name,
+                    "uid": owner.uid,
                     "controller": true,
                     "blockOwnerDeletion": true,
                 }],

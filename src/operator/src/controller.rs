@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, ApplyError};
-use crate::build::build;
+use crate::build::{build, certificate};
 use crate::children::ServerKey;
 use crate::cluster_issuer::ClusterIssuer;
 use crate::inquiry::{Inquiry, Targets};
@@ -214,14 +214,29 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
     }
 
+    let applier = Applier {
+        client: &context.client,
+        index: &context.watches.children,
+        metrics: &context.metrics,
+        server: &key,
+        uid: &observed.uid,
+    };
+
     // validate, material, build: no client required
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
-            let again = published.again.or((!rejection.stalled).then_some(AWAITING));
-            return Ok(again.map_or_else(Action::await_change, Action::requeue));
+            // What runs is left alone, and must not end with its certificate.
+            let owner = observed.owner();
+            if let Some(issued) =
+                material::renewal(&owner, &observed.children, &context.authority, &context.installation, now)?
+            {
+                applier.apply_one(&certificate(owner, &issued), &observed.children).await?;
+            }
+            let awaited = if rejection.stalled { RESYNC } else { AWAITING };
+            return Ok(Action::requeue(published.again.unwrap_or(awaited)));
         }
     };
     let material = material::material(&server, &observed.children, &context.authority, &context.installation, now);
@@ -235,13 +250,6 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let desired = build(&server, &material, &context.installation);
 
     // apply: client required
-    let applier = Applier {
-        client: &context.client,
-        index: &context.watches.children,
-        metrics: &context.metrics,
-        server: &key,
-        uid: &observed.uid,
-    };
     let applied = match applier.apply(desired, &observed.children).await {
         Ok(applied) => applied,
         Err(error) => {

@@ -13,6 +13,7 @@ use crate::children::Children;
 use crate::cluster_issuer::ClusterIssuer;
 use crate::inquiry::Answers;
 use crate::pods::Workload;
+use crate::validate::Owner;
 
 /// One server as it is asked for and as it is.
 pub struct Observed {
@@ -38,6 +39,13 @@ pub struct Observed {
     pub missing_secrets: BTreeSet<String>,
     /// Who signs ServiceAccount tokens in this cluster.
     pub cluster_issuer: Option<Arc<ClusterIssuer>>,
+}
+
+impl Observed {
+    /// Whose the children are.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { namespace: &self.namespace, name: &self.name, uid: &self.uid }
+    }
 }
 
 /// Reads the ConfigMaps with authorities that a server refers to.

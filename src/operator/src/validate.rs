@@ -62,6 +62,24 @@ pub struct ValidatedServer {
     pub posture: Vec<String>,
 }
 
+impl ValidatedServer {
+    /// Whose its children are.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { namespace: &self.namespace, name: &self.name, uid: &self.uid }
+    }
+}
+
+/// An `McpServer`, as far as its children name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
 /// Image of the server, as a container spells it.
 #[derive(Clone, Debug)]
 pub struct ServerImage {

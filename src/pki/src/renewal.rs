@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::leaf::BACKDATED;
+
 /// What is known of the leaf in use, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafFacts {
@@ -13,6 +15,13 @@ pub struct LeafFacts {
     pub not_after: Timestamp,
     /// [`LeafRequest::digest`](crate::LeafRequest::digest) of what it was issued for.
     pub request: String,
+}
+
+impl LeafFacts {
+    /// How long it was asked to be valid.
+    pub fn lifetime(&self) -> SignedDuration {
+        self.not_after.duration_since(self.not_before) - BACKDATED
+    }
 }
 
 /// What to do about a leaf.
