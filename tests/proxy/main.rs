@@ -7,6 +7,7 @@
 mod support;
 
 mod admin;
+mod attacks;
 mod audit;
 mod certificates;
 mod keys;

@@ -32,8 +32,7 @@ async fn a_call_streams_through_untouched() {
     let world = World::start().await;
     let (reply, feed) = Reply::events();
     world.server.once(reply);
-    let stream =
-        "data: {\"result\":{\"tools\":[{\"name\":\"in a result of a call\"}]}}\r\n\r\n: c\n\ndata: [1]\n\nhalf an ev";
+    let stream = "data: {\"result\":{\"structuredContent\":{\"tools\":[{\"name\":\"in what a call says\"}]}}}\r\n\r\n: c\n\ndata: [1]\n\nhalf an ev";
     tokio::spawn(async move { feed.send(Bytes::from(stream)).await });
     assert_eq!(world.alice(tool_call("echo", json!({}))).await.body, stream);
 }

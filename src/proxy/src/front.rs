@@ -20,6 +20,7 @@ use crate::authn::{self, Stop};
 use crate::config::Snapshot;
 use crate::host;
 use crate::jsonrpc::{self, Id};
+use crate::limits::{Slot, Slots};
 use crate::listener::Connection;
 use crate::mcp::{self, Asked};
 use crate::metrics::{DecisionLabel, MethodLabel, Outcome};
@@ -86,7 +87,8 @@ async fn permitted(
     let config = &snapshot.config;
 
     // Limits.
-    let slot = proxy.slots.take(config.limits.concurrent).ok_or(Refusal::Busy)?;
+    let concurrent = usize::try_from(config.limits.concurrent).unwrap_or(usize::MAX);
+    let slot = proxy.slots.take(1, concurrent).ok_or(Refusal::Busy)?;
 
     // A connection may be older than the demand for certificates, or than the end of the authority behind its own.
     if config.client_auth == ClientAuth::Required && scene.certificate.is_none() {
@@ -120,9 +122,9 @@ async fn permitted(
     known.principal = Some(principal.clone());
 
     // What for. `body` is read once; these bytes are judged and these bytes are sent.
-    let (body, message);
+    let (body, message, _kept);
     let asked = if head.method == Method::POST {
-        body = read(&head.headers, incoming, config.limits.max_body_bytes).await?;
+        (body, _kept) = read(&head.headers, incoming, config.limits.max_body_bytes, &proxy.bodies).await?;
         message = jsonrpc::read(&body).map_err(|malformed| Refusal::Message(malformed.into()))?;
         known.note(&message);
         mcp::of_message(&head.headers, &message).map_err(Refusal::Message)?
@@ -162,8 +164,13 @@ async fn permitted(
     Ok(response)
 }
 
-/// The whole body, or nothing of it: no decision is made on a part.
-async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+/// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of bodies.
+async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: usize,
+    bodies: &Slots,
+) -> Result<(Bytes, Option<Slot>), Refusal> {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") || headers.contains_key(http::header::CONTENT_ENCODING) {
@@ -173,8 +180,14 @@ async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes
     if announced.is_some_and(|announced| announced > limit) {
         return Err(Refusal::TooLarge);
     }
+    let size = announced.unwrap_or(limit);
+    let kept = if size > limits::SMALL_BODY {
+        Some(bodies.take(size, limit.max(limits::MAX_BODIES_BYTES)).ok_or(Refusal::Busy)?)
+    } else {
+        None
+    };
     match tokio::time::timeout(limits::BODY_READ, Limited::new(body, limit).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Ok(whole)) => Ok((whole.to_bytes(), kept)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
         Ok(Err(_)) => Err(Refusal::Ambiguous),
         Err(_) => Err(Refusal::Slow),

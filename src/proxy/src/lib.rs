@@ -124,6 +124,10 @@ pub(crate) struct Proxy {
     metrics: Arc<metrics::Metrics>,
     reporter: report::Reporter,
     slots: limits::Slots,
+    /// Bytes of bodies that are kept.
+    bodies: limits::Slots,
+    /// Answers that were not taken to their last byte.
+    unread: limits::Slots,
 }
 
 /// Serves until `shutdown` is cancelled and the last request has ended or the drain time is over.
@@ -156,6 +160,8 @@ pub async fn run(
         metrics: metrics.clone(),
         reporter: report::Reporter::default(),
         slots: limits::Slots::default(),
+        bodies: limits::Slots::default(),
+        unread: limits::Slots::default(),
     });
 
     let background = CancellationToken::new();

@@ -2,7 +2,6 @@
 //!
 //! Does not know what a request asks; each goes to [`crate::front`].
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::certificate::Presented;
+use crate::limits::Slot;
 use crate::reply::{Body, BodyError};
 use crate::tls::{Anchor, TlsUnit};
 use crate::{Proxy, front, limits};
@@ -100,9 +100,11 @@ async fn http(
     let service = service_fn(move |request| {
         let (proxy, connection) = (proxy.clone(), seen.clone());
         async move {
-            let active = connection.activity.begin();
+            let (active, count) = connection.activity.begin();
+            let limit = if count > limits::FEW_UNREAD { limits::MAX_UNREAD } else { usize::MAX };
+            let unread = proxy.unread.take(1, limit).ok_or(TooManyUnread)?;
             let response = front::serve(&proxy, &connection, request).await;
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, _active: active }))
+            Ok::<_, TooManyUnread>(response.map(|body| Tracked { body, _active: active, _unread: unread }))
         }
     });
     let serving = builder.serve_connection(TokioIo::new(stream), service);
@@ -134,6 +136,11 @@ async fn http(
         }
     }
 }
+
+/// Ends a request without an answer, since answers are what there is too much of.
+#[derive(Debug, thiserror::Error)]
+#[error("too many answers are not read")]
+struct TooManyUnread;
 
 /// The protocol is the one that was agreed on in the handshake: guessing it by the first bytes would have no time limit.
 fn builder(h2: bool) -> Builder<TokioExecutor> {
@@ -217,9 +224,11 @@ impl Activity {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self) -> Active {
-        self.state().0 += 1;
-        Active(self.clone())
+    /// One request more, and how many there are now.
+    fn begin(&self) -> (Active, usize) {
+        let mut state = self.state();
+        state.0 += 1;
+        (Active(self.clone()), state.0)
     }
 
     fn idle_since(&self) -> Option<Instant> {
@@ -241,6 +250,7 @@ impl Drop for Active {
 struct Tracked {
     body: Body,
     _active: Active,
+    _unread: Slot,
 }
 
 impl http_body::Body for Tracked {

@@ -85,17 +85,22 @@ pub(crate) async fn finish(
         // A filtered list is nobody else's, for caches of HTTP too.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let pass = match (expected, form) {
-        _ if !head.status.is_success() => Pass::Untouched,
-        (Expected::Opaque, Form::EventStream) => Pass::Watched(Watch::events()),
-        (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message()),
-        (Expected::Opaque, Form::Other) => Pass::Untouched,
-        (Expected::List | Expected::Stream, Form::EventStream) => {
-            Pass::Filtered(Splitter::new(MAX_FILTERED_BYTES), filter)
+    let body = match (expected, form) {
+        (Expected::List, Form::Json) if head.status.is_success() => {
+            let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
+            Whole { rest: whole.map_err(|_| Unfit("the server's list took too long"))??, _slot: slot }.boxed_unsync()
         }
-        (Expected::List, Form::Json) => Pass::Whole(filter),
-        (Expected::List | Expected::Stream, _) if body.size_hint().exact() == Some(0) => Pass::Untouched,
-        (Expected::List | Expected::Stream, _) => return Err(Unfit("the server's answer is of no known form")),
+        (expected, form) => {
+            let pass = match (expected, form) {
+                _ if !head.status.is_success() => Pass::Untouched,
+                (Expected::Opaque, Form::EventStream) => Pass::Watched(Watch::events()),
+                (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message()),
+                (_, Form::EventStream) => Pass::Filtered(Splitter::new(MAX_FILTERED_BYTES), filter),
+                _ if expected == Expected::Opaque || body.size_hint().exact() == Some(0) => Pass::Untouched,
+                _ => return Err(Unfit("the server's answer is of no known form")),
+            };
+            Streamed { server: body, pass, ended: false, _slot: slot }.boxed_unsync()
+        }
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
@@ -338,12 +343,15 @@ impl HttpBody for Streamed {
             let Ok(data) = frame.into_data() else { continue };
             let (splitter, filter) = match &mut this.pass {
                 Pass::Filtered(splitter, filter) => (splitter, filter),
-                Pass::Watched(watch) if watch.finds(&data) => {
+                Pass::Untouched => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Pass::Watched(watch) => {
+                    if !watch.finds(&data) {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
                     this.ended = true;
                     tracing::warn!("a list came where none was asked for; the answer is broken off");
                     return Poll::Ready(Some(Err("a list where none belongs".into())));
                 }
-                Pass::Untouched | Pass::Watched(_) => return Poll::Ready(Some(Ok(Frame::data(data)))),
             };
             let outcome = splitter.push(&data, |event| {
                 out.extend(filter.event(event).map(|event| event.0).unwrap_or_default());

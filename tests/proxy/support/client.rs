@@ -89,6 +89,15 @@ impl Client {
         sender
     }
 
+    /// Like [`Self::http2`], of a caller who takes heads only.
+    pub(crate) async fn http2_without_window(&self) -> http2::SendRequest<Full<Bytes>> {
+        let stream = TokioIo::new(self.connect().await.unwrap());
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let (sender, connection) = builder.initial_stream_window_size(0).handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
     /// Sends on a connection of its own; the answer may still be streaming.
     pub(crate) async fn open(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
         self.http1().await.send_request(request).await.unwrap()

@@ -28,7 +28,7 @@ pub struct Auth {
 /// An authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and neither 'kubernetes' nor 'certificate'"))]
+#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate', 'cardea-proxy'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and none of 'kubernetes', 'certificate' and 'cardea-proxy'"))]
 #[x_kube(validation = Rule::new("self.url.matches('^https://[^/?#]+[^?#]*$')").message("spec.auth.issuers[].url must begin with https:// and have neither query nor fragment"))]
 #[x_kube(validation = Rule::new("!has(self.jwksUrl) || self.jwksUrl.matches('^https://[^/?#]+')").message("spec.auth.issuers[].jwksUrl must begin with https://, since whoever answers it decides whom the server believes"))]
 pub struct Issuer {

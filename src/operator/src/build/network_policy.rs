@@ -20,7 +20,8 @@ pub(super) fn spec(server: &ValidatedServer, installation: &Installation) -> Val
         ingress.push(json!({"from": server.ingress, "ports": proxy_port}));
     }
     let mut egress = vec![cluster_dns()];
-    egress.extend(server.authentication.issuers.iter().flat_map(to_issuer));
+    let issuers = server.authentication.issuers.iter();
+    egress.extend(issuers.flat_map(|issuer| to_issuer(issuer, &installation.cluster_domain)));
     egress.extend(server.egress.iter().map(|to| json!({"to": to.peers, "ports": to.ports})));
     json!({"spec": {
         "podSelector": {"matchLabels": selector(&server.name)},
@@ -42,22 +43,22 @@ fn cluster_dns() -> Value {
 
 /// Where an issuer's metadata and keys are fetched from. A policy knows addresses, not names: a name inside the cluster
 /// opens its namespace, any other the port in the public address space, and the posture says so.
-fn to_issuer(issuer: &Issuer) -> Vec<Value> {
+fn to_issuer(issuer: &Issuer, cluster_domain: &str) -> Vec<Value> {
     let urls = match &issuer.keys {
         KeySource::Inline { .. } => vec![],
         KeySource::Discovery => vec![issuer.url.as_str()],
         KeySource::Url { jwks_url } => vec![jwks_url.as_str()],
     };
-    urls.into_iter().filter_map(authority).map(|(host, port)| to_authority(&host, port)).collect()
+    urls.into_iter().filter_map(authority).map(|(host, port)| to_authority(&host, port, cluster_domain)).collect()
 }
 
-fn to_authority(host: &str, port: u16) -> Value {
+fn to_authority(host: &str, port: u16, cluster_domain: &str) -> Value {
     if let Ok(address) = host.parse::<IpAddr>() {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         return json!({"to": [{"ipBlock": {"cidr": format!("{address}/{prefix}")}}], "ports": [{"port": port, "protocol": "TCP"}]});
     }
-    let labels: Vec<&str> = host.split('.').collect();
-    if let [_, namespace, "svc", ..] = labels.as_slice() {
+    let inside = host.strip_suffix(&format!(".{cluster_domain}")).unwrap_or(host).strip_suffix(".svc");
+    if let Some((_, namespace)) = inside.and_then(|service| service.rsplit_once('.')) {
         // A policy sees the pod's port, which only the Service knows: the port stays open here.
         return json!({"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]});
     }
@@ -87,14 +88,15 @@ mod tests {
     fn an_issuer_opens_as_little_as_its_url_allows() {
         let to = |url: &str| {
             let (host, port) = authority(url).unwrap();
-            to_authority(&host, port)
+            to_authority(&host, port, "cluster.local")
         };
         let address = to("https://192.0.2.7:8443/realm");
         assert_eq!(address["to"][0]["ipBlock"]["cidr"], "192.0.2.7/32");
         assert_eq!(address["ports"][0]["port"], 8443);
         let inside = to("https://idp.login.svc.cluster.local/realm");
         assert_eq!(inside["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "login");
-        let outside = to("https://login.example.com");
+        assert_eq!(to("https://idp.login.svc")["to"], inside["to"]);
+        let outside = to("https://idp.login.svc.example.com");
         assert_eq!(outside["ports"][0]["port"], 443);
         assert!(outside["to"][0]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
     }

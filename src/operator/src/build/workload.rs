@@ -74,7 +74,7 @@ fn proxy(installation: &Installation) -> Value {
         "readinessProbe": probe("/readyz", 2, 2),
         "resources": {
             "requests": {"cpu": "10m", "memory": "16Mi"},
-            "limits": {"memory": "128Mi"},
+            "limits": {"memory": "256Mi"},
         },
         "securityContext": hardened(Some(NOBODY)),
         "volumeMounts": [
