@@ -13,7 +13,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CLUSTER := $(CACHE)/bin/cluster
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test test-units test-control-plane test-node check update images bench clean launcher packages programs deny
+.PHONY: help demo test test-units test-control-plane test-node test-cluster check update images bench clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -21,7 +21,7 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units test-control-plane test-node ## Every test that this machine can run
+test: launcher packages test-units test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
@@ -42,6 +42,10 @@ test-node: launcher packages programs
 	else \
 	  echo "$$reason"; cargo test --locked --offline -p cardea-tests --test node; \
 	fi
+
+test-cluster: launcher packages
+	$(CLUSTER) build
+	go test -C tests/cluster -count=1 .
 
 check: deny ## Format, lints, licences, shell and Go
 	cargo fmt --all --check
