@@ -12,13 +12,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::children::{APPLIED_ANNOTATION, Kind, MANAGED_BY, SERVER_LABEL};
+use crate::children::{APPLIED_ANNOTATION, Kind, MANAGED_BY, Owner, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{
     ACCOUNT_ANNOTATION, IssuedLeaf, LeafMaterial, Material, NOT_AFTER_ANNOTATION, NOT_BEFORE_ANNOTATION,
     REQUEST_ANNOTATION, SERIAL_ANNOTATION, certificate_secret, service_account,
 };
-use crate::validate::{Owner, ValidatedServer};
+use crate::validate::ValidatedServer;
 
 /// Wanted objects that nobody has applied yet.
 pub struct Prepared;

@@ -109,6 +109,17 @@ impl Child {
 /// The children of one server by kind and name.
 pub type Children = BTreeMap<(Kind, String), Child>;
 
+/// An `McpServer`, as far as its children name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
 /// Namespace and name of a server.
 pub type ServerKey = (String, String);
 

@@ -3,10 +3,10 @@
 use cardea_pki::{Authority, Leaf, LeafFacts, LeafRequest, PkiError, Renewal, SpiffeId, decide};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::children::{Child, Children, Kind};
+use crate::children::{Child, Children, Kind, Owner};
 use crate::installation::Installation;
 use crate::ownership;
-use crate::validate::{Owner, ValidatedServer};
+use crate::validate::ValidatedServer;
 
 /// Annotation with the serial number of the leaf in a certificate Secret.
 pub const SERIAL_ANNOTATION: &str = "cardea.dev/serial";

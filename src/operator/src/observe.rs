@@ -9,11 +9,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 
-use crate::children::Children;
+use crate::children::{Children, Owner};
 use crate::cluster_issuer::ClusterIssuer;
 use crate::inquiry::Answers;
 use crate::pods::Workload;
-use crate::validate::Owner;
 
 /// One server as it is asked for and as it is.
 pub struct Observed {

@@ -1,21 +1,20 @@
 //! Step 2: from what was asked to what is checked. Pure, and the only place that says no; whatever leaves here builds
 //! without a further check. Most mistakes never come this far: the schema refuses them at apply.
 
+mod access;
+mod authentication;
 mod posture;
 
 use std::collections::BTreeSet;
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{
-    AuditLevel, Auth, ClientAuth, Effect, Issuer, McpServerSpec, PrincipalMatch, Secret, Workload,
-};
+use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, Secret, Workload};
 use cardea_contract as contract;
 use cardea_contract::pod;
-use cardea_policy::Policy;
 use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
-use crate::cluster_issuer::ClusterIssuer;
+use crate::children::Owner;
 use crate::installation::Installation;
 use crate::observe::Observed;
 
@@ -67,17 +66,6 @@ impl ValidatedServer {
     pub fn owner(&self) -> Owner<'_> {
         Owner { namespace: &self.namespace, name: &self.name, uid: &self.uid }
     }
-}
-
-/// An `McpServer`, as far as its children name it.
-#[derive(Clone, Copy, Debug)]
-pub struct Owner<'a> {
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    /// Its UID.
-    pub uid: &'a str,
 }
 
 /// Image of the server, as a container spells it.
@@ -183,8 +171,8 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         .and_then(|issuer| issuer.builtin)
         .and_then(|builtin| builtin.duration_seconds)
         .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
-    let authentication = authentication(spec.auth.as_ref(), &resource, observed)?;
-    let rules = rules(spec, &authentication)?;
+    let authentication = authentication::authentication(spec.auth.as_ref(), &resource, observed)?;
+    let rules = access::rules(spec, &authentication)?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
     check_secrets(&spec.secrets, &workload)?;
@@ -221,132 +209,6 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         namespace,
         name,
     })
-}
-
-fn authentication(
-    auth: Option<&Auth>,
-    resource: &str,
-    observed: &Observed,
-) -> Result<contract::Authentication, Rejection> {
-    let Some(auth) = auth else {
-        return Ok(contract::Authentication::default());
-    };
-    let or_resource = |audiences: &[String]| match audiences {
-        [] => vec![resource.to_owned()],
-        audiences => audiences.to_vec(),
-    };
-    let mut issuers = Vec::with_capacity(auth.issuers.len() + 1);
-    for issuer in &auth.issuers {
-        issuers.push(oidc_issuer(issuer, or_resource(&issuer.audiences), observed)?);
-    }
-    if let Some(accounts) = &auth.kubernetes_service_accounts {
-        let cluster = observed.cluster_issuer.as_deref().ok_or_else(|| Rejection {
-            condition: condition::POLICY_READY,
-            reason: reasons::CLUSTER_ISSUER_UNKNOWN,
-            message: "spec.auth.kubernetesServiceAccounts: the operator cannot read the cluster's own token issuer yet"
-                .to_owned(),
-            stalled: false,
-        })?;
-        if let Some(same) = issuers.iter().find(|issuer| issuer.url == cluster.url) {
-            // Whose keys count for a token would be a matter of order.
-            return Err(Rejection::invalid(format!(
-                "spec.auth.issuers: {:?} has the url of this cluster's own issuer, which spec.auth.kubernetesServiceAccounts names already: remove one of the two",
-                same.name
-            )));
-        }
-        issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
-    }
-    Ok(contract::Authentication { issuers, client_certificates: auth.client_certificates.is_some() })
-}
-
-fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
-    let ca_bundle = match &issuer.ca_ref {
-        None => None,
-        Some(reference) => Some(observed.authorities.get(&reference.name).cloned().flatten().ok_or_else(|| {
-            Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
-        })?),
-    };
-    let claims = issuer.claims.clone().unwrap_or_default();
-    Ok(contract::Issuer {
-        name: issuer.name.clone(),
-        url: issuer.url.clone(),
-        kind: contract::TokenKind::Oidc {
-            subject_claim: claims.subject.unwrap_or_else(|| "sub".to_owned()),
-            groups_claim: claims.groups.unwrap_or_else(|| "groups".to_owned()),
-        },
-        audiences,
-        keys: match &issuer.jwks_url {
-            None => contract::KeySource::Discovery,
-            Some(url) => contract::KeySource::Url { jwks_url: url.clone() },
-        },
-        ca_bundle,
-    })
-}
-
-fn cluster_issuer(cluster: &ClusterIssuer, audiences: Vec<String>) -> contract::Issuer {
-    contract::Issuer {
-        name: "kubernetes".to_owned(),
-        url: cluster.url.clone(),
-        kind: contract::TokenKind::KubernetesServiceAccount,
-        audiences,
-        keys: contract::KeySource::Inline { jwks: cluster.jwks.clone() },
-        ca_bundle: None,
-    }
-}
-
-fn rules(spec: &McpServerSpec, authentication: &contract::Authentication) -> Result<Vec<contract::Rule>, Rejection> {
-    let asked = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
-    let mut rules = Vec::with_capacity(asked.len());
-    for rule in asked {
-        let principals = rule
-            .principals
-            .iter()
-            .map(|principal| {
-                principal_match(principal, authentication).map_err(|problem| {
-                    Rejection::invalid(format!("spec.access.rules: rule {:?}: {problem}", rule.name))
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        rules.push(contract::Rule {
-            name: rule.name.clone(),
-            effect: match rule.effect.unwrap_or_default() {
-                Effect::Allow => contract::Effect::Allow,
-                Effect::Deny => contract::Effect::Deny,
-            },
-            principals,
-            tools: rule.tools.clone(),
-        });
-    }
-    Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;
-    Ok(rules)
-}
-
-fn principal_match(
-    asked: &PrincipalMatch,
-    authentication: &contract::Authentication,
-) -> Result<contract::PrincipalMatch, String> {
-    if let Some(issuer) = &asked.issuer
-        && authentication.issuers.iter().all(|known| known.name != *issuer)
-    {
-        return Err(format!("issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"));
-    }
-    match asked {
-        PrincipalMatch { subject: Some(name), issuer, .. } => {
-            Ok(contract::PrincipalMatch::Subject { name: name.clone(), issuer: issuer.clone() })
-        }
-        PrincipalMatch { group: Some(name), issuer, .. } => {
-            Ok(contract::PrincipalMatch::Group { name: name.clone(), issuer: issuer.clone() })
-        }
-        PrincipalMatch { service_account: Some(account), .. } => Ok(contract::PrincipalMatch::ServiceAccount {
-            namespace: account.namespace.clone(),
-            name: account.name.clone(),
-        }),
-        PrincipalMatch { spiffe_id: Some(id), .. } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
-        PrincipalMatch { any_authenticated: Some(true), .. } => Ok(contract::PrincipalMatch::AnyAuthenticated),
-        _ => {
-            Err("a principal needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated".into())
-        }
-    }
 }
 
 /// The name becomes part of a SPIFFE id, so nothing may stand in it that would make it another's.

@@ -1,0 +1,80 @@
+//! What proves an identity, from the manifest's words to the proxy's.
+
+use cardea_api::v1alpha1::reasons::{self, condition};
+use cardea_api::v1alpha1::{Auth, Issuer};
+use cardea_contract as contract;
+
+use super::Rejection;
+use crate::cluster_issuer::ClusterIssuer;
+use crate::observe::Observed;
+
+pub(super) fn authentication(
+    auth: Option<&Auth>,
+    resource: &str,
+    observed: &Observed,
+) -> Result<contract::Authentication, Rejection> {
+    let Some(auth) = auth else {
+        return Ok(contract::Authentication::default());
+    };
+    let or_resource = |audiences: &[String]| match audiences {
+        [] => vec![resource.to_owned()],
+        audiences => audiences.to_vec(),
+    };
+    let mut issuers = Vec::with_capacity(auth.issuers.len() + 1);
+    for issuer in &auth.issuers {
+        issuers.push(oidc_issuer(issuer, or_resource(&issuer.audiences), observed)?);
+    }
+    if let Some(accounts) = &auth.kubernetes_service_accounts {
+        let cluster = observed.cluster_issuer.as_deref().ok_or_else(|| Rejection {
+            condition: condition::POLICY_READY,
+            reason: reasons::CLUSTER_ISSUER_UNKNOWN,
+            message: "spec.auth.kubernetesServiceAccounts: the operator cannot read the cluster's own token issuer yet"
+                .to_owned(),
+            stalled: false,
+        })?;
+        if let Some(same) = issuers.iter().find(|issuer| issuer.url == cluster.url) {
+            // Whose keys count for a token would be a matter of order.
+            return Err(Rejection::invalid(format!(
+                "spec.auth.issuers: {:?} has the url of this cluster's own issuer, which spec.auth.kubernetesServiceAccounts names already: remove one of the two",
+                same.name
+            )));
+        }
+        issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
+    }
+    Ok(contract::Authentication { issuers, client_certificates: auth.client_certificates.is_some() })
+}
+
+fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
+    let ca_bundle = match &issuer.ca_ref {
+        None => None,
+        Some(reference) => Some(observed.authorities.get(&reference.name).cloned().flatten().ok_or_else(|| {
+            Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
+        })?),
+    };
+    let claims = issuer.claims.clone().unwrap_or_default();
+    Ok(contract::Issuer {
+        name: issuer.name.clone(),
+        url: issuer.url.clone(),
+        kind: contract::TokenKind::Oidc {
+            subject_claim: claims.subject.unwrap_or_else(|| "sub".to_owned()),
+            groups_claim: claims.groups.unwrap_or_else(|| "groups".to_owned()),
+        },
+        audiences,
+        keys: match &issuer.jwks_url {
+            None => contract::KeySource::Discovery,
+            Some(url) => contract::KeySource::Url { jwks_url: url.clone() },
+        },
+        ca_bundle,
+    })
+}
+
+fn cluster_issuer(cluster: &ClusterIssuer, audiences: Vec<String>) -> contract::Issuer {
+    contract::Issuer {
+        name: "kubernetes".to_owned(),
+        url: cluster.url.clone(),
+        kind: contract::TokenKind::KubernetesServiceAccount,
+        audiences,
+        keys: contract::KeySource::Inline { jwks: cluster.jwks.clone() },
+        ca_bundle: None,
+    }
+}
