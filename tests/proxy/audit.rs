@@ -72,3 +72,13 @@ async fn auditing_can_be_switched_off() {
     assert_eq!(world.alice(tool_call("echo", json!({}))).await.status, 200);
     assert!(world.audit.text().is_empty());
 }
+
+#[tokio::test]
+async fn no_control_character_stands_in_a_line() {
+    let world = World::start().await;
+    let tool = "a\u{1b}[2J\u{9b}31m\u{7f}\u{85}b";
+    world.alice(tool_call(tool, json!({}))).await;
+    let written = world.audit.text();
+    assert!(!written.trim_end_matches('\n').contains(char::is_control), "{written:?}");
+    assert_eq!(world.last_line()["tool"], tool);
+}

@@ -107,11 +107,31 @@ impl Audit {
             request: format!("{:016x}-{number:x}", self.process),
             line: &line,
         };
-        let mut bytes = serde_json::to_vec(&written)?;
+        let mut bytes = Vec::with_capacity(512);
+        written.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Printable))?;
         bytes.push(b'\n');
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.0.write_all(&bytes)?;
         sink.0.flush()
+    }
+}
+
+/// JSON whose strings hold no control character at all. JSON itself allows DEL and those from U+0080 to U+009F, and a
+/// terminal that shows the line would obey them.
+struct Printable;
+
+impl serde_json::ser::Formatter for Printable {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> std::io::Result<()> {
+        for part in fragment.split_inclusive(char::is_control) {
+            match part.char_indices().next_back().filter(|(_, last)| last.is_control()) {
+                None => writer.write_all(part.as_bytes())?,
+                Some((at, control)) => {
+                    writer.write_all(part.get(..at).unwrap_or_default().as_bytes())?;
+                    write!(writer, "\\u{:04x}", u32::from(control))?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
