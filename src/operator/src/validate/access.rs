@@ -46,6 +46,23 @@ fn principal_match(
     {
         return Err(format!("issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"));
     }
+    let oidc = authentication.issuers.iter().any(|issuer| matches!(issuer.kind, contract::TokenKind::Oidc { .. }));
+    let accounts =
+        authentication.issuers.iter().any(|issuer| issuer.kind == contract::TokenKind::KubernetesServiceAccount);
+    // A rule that can never match is a mistake, and a Deny that can never match a dangerous one.
+    let needs =
+        |member: &str, way: &str| Err(format!("{member} never matches without {way}: add it, or remove the entry"));
+    match asked {
+        PrincipalMatch { subject: Some(_), .. } if !oidc => return needs("subject", "spec.auth.issuers"),
+        PrincipalMatch { group: Some(_), .. } if !oidc => return needs("group", "spec.auth.issuers"),
+        PrincipalMatch { service_account: Some(_), .. } if !accounts => {
+            return needs("serviceAccount", "spec.auth.kubernetesServiceAccounts");
+        }
+        PrincipalMatch { spiffe_id: Some(_), .. } if !authentication.client_certificates => {
+            return needs("spiffeId", "spec.auth.clientCertificates");
+        }
+        _ => {}
+    }
     match asked {
         PrincipalMatch { subject: Some(name), issuer, .. } => {
             Ok(contract::PrincipalMatch::Subject { name: name.clone(), issuer: issuer.clone() })
@@ -62,5 +79,35 @@ fn principal_match(
         _ => {
             Err("a principal needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated".into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_api::v1alpha1::ServiceAccountName;
+
+    use super::*;
+
+    #[test]
+    fn a_principal_that_nothing_can_prove_is_named_with_the_remedy() {
+        let nothing = contract::Authentication::default();
+        for (asked, remedy) in [
+            (PrincipalMatch { subject: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
+            (PrincipalMatch { group: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
+            (PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() }, "spec.auth.clientCertificates"),
+            (
+                PrincipalMatch {
+                    service_account: Some(ServiceAccountName { namespace: "a".into(), name: "b".into() }),
+                    ..Default::default()
+                },
+                "spec.auth.kubernetesServiceAccounts",
+            ),
+        ] {
+            let problem = principal_match(&asked, &nothing).unwrap_err();
+            assert!(problem.contains(remedy), "{problem}");
+        }
+        let certificates = contract::Authentication { client_certificates: true, ..Default::default() };
+        let asked = PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() };
+        assert_eq!(principal_match(&asked, &certificates), Ok(contract::PrincipalMatch::SpiffeId("a".into())));
     }
 }
