@@ -67,12 +67,12 @@ images: launcher packages ## OCI images without a container engine, with their s
 	tests/fixtures/build-images
 
 bench: launcher images ## Figures, one `bench: NAME=VALUE UNIT` a line
-	cargo build --locked --release -p cardea-tests --bin bench
+	cargo build --locked --profile quick -p cardea-tests --bin bench
 	@programs=$$(deploy/images/static release --package cardea-operator --package cardea-proxy); \
 	for image in operator proxy; do \
 	  echo "bench: image_$$image=$$(LC_ALL=C awk -v bytes=$$(wc -c < $(CACHE)/images/cardea-$$image.tar) 'BEGIN { printf "%.1f", bytes / 1048576 }') MiB"; \
 	done; \
-	$(CLUSTER) run -- env CARDEA_BIN_DIR=$$programs $(CARGO_TARGET_DIR)/release/bench
+	$(CLUSTER) run -- env CARDEA_BIN_DIR=$$programs $(CARGO_TARGET_DIR)/quick/bench
 
 clean: ## Remove what was built, downloads included
 	rm -rf $(CACHE)
