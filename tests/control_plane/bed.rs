@@ -20,6 +20,17 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "cardea-system";
 
+/// The trials of one file: its async tests by name, each with the bed.
+macro_rules! trials {
+    ($bed:ident, $runtime:ident, $subject:literal: $($name:ident),* $(,)?) => {
+        vec![$({
+            let bed = $bed.clone();
+            cardea_tests::trials::trial(concat!($subject, "::", stringify!($name)), $runtime, async move || $name(&bed).await)
+        }),*]
+    };
+}
+pub(crate) use trials;
+
 pub(crate) struct Bed {
     made: OnceCell<Made>,
     namespaces: AtomicU32,

@@ -5,24 +5,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use cardea_operator::children::Kind;
 use cardea_tests::cluster::eventually;
-use cardea_tests::trials::trial;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::bed::{Bed, children_of};
+use crate::bed::{Bed, children_of, trials};
 
 pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
-    macro_rules! trials {
-        ($($name:ident),* $(,)?) => {
-            vec![$({
-                let bed = bed.clone();
-                trial(concat!("children::", stringify!($name)), runtime, async move || $name(&bed).await)
-            }),*]
-        };
-    }
     trials![
+        bed, runtime, "children":
         a_server_becomes_seven_objects_that_it_owns,
         the_policy_stands_before_the_workload,
         each_deleted_child_comes_back,

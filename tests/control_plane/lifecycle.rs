@@ -10,7 +10,6 @@ use cardea_pki::TrustDomain;
 use cardea_tests::audit::AuditLog;
 use cardea_tests::cluster::{self, eventually};
 use cardea_tests::operator::Operator;
-use cardea_tests::trials::trial;
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -21,18 +20,11 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::bed::{Bed, OPERATOR_NAMESPACE, apply, children_of, condition, install_crds, manifest, objects};
+use crate::bed::{Bed, OPERATOR_NAMESPACE, apply, children_of, condition, install_crds, manifest, objects, trials};
 
 pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
-    macro_rules! trials {
-        ($($name:ident),* $(,)?) => {
-            vec![$({
-                let bed = bed.clone();
-                trial(concat!("lifecycle::", stringify!($name)), runtime, async move || $name(&bed).await)
-            }),*]
-        };
-    }
     trials![
+        bed, runtime, "lifecycle":
         a_restarted_operator_writes_nothing,
         what_was_changed_meanwhile_is_set_right,
         a_second_operator_stands_by_and_takes_over,

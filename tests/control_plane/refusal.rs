@@ -6,25 +6,17 @@ use anyhow::{Context as _, ensure};
 use cardea_api::v1alpha1::McpServer;
 use cardea_operator::children::Kind;
 use cardea_tests::refused::{By, cases};
-use cardea_tests::trials::trial;
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::bed::{Bed, OPERATOR_NAMESPACE, apply, condition};
+use crate::bed::{Bed, OPERATOR_NAMESPACE, apply, condition, trials};
 
 pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
-    macro_rules! trials {
-        ($($name:ident),* $(,)?) => {
-            vec![$({
-                let bed = bed.clone();
-                trial(concat!("refusal::", stringify!($name)), runtime, async move || $name(&bed).await)
-            }),*]
-        };
-    }
     trials![
+        bed, runtime, "refusal":
         each_case_is_refused_by_the_api_server,
         an_unknown_issuer_in_a_rule_is_named,
         two_secrets_for_one_variable_are_named,

@@ -6,7 +6,6 @@ use anyhow::{Context as _, ensure};
 use cardea_operator::children::Kind;
 use cardea_tests::audit::AuditLog;
 use cardea_tests::cluster::eventually;
-use cardea_tests::trials::trial;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -14,18 +13,11 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::bed::{Bed, Place};
+use crate::bed::{Bed, Place, trials};
 
 pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
-    macro_rules! trials {
-        ($($name:ident),* $(,)?) => {
-            vec![$({
-                let bed = bed.clone();
-                trial(concat!("status::", stringify!($name)), runtime, async move || $name(&bed).await)
-            }),*]
-        };
-    }
     trials![
+        bed, runtime, "status":
         every_condition_is_there_and_of_this_generation,
         an_image_that_cannot_be_pulled_is_named_once,
         openings_show_in_the_posture,

@@ -8,7 +8,7 @@ use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
     Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, TransportType,
 };
-use cardea_contract::{Authentication, Handshake, TokenKind};
+use cardea_contract::{Authentication, Handshake, ProxyReport, TokenKind};
 use cardea_pki::PkiError;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -100,10 +100,7 @@ fn describe(status: &mut McpServerStatus, observed: &Observed, server: &Validate
     let pairs: Vec<String> = selector(&server.name).iter().map(|(name, value)| format!("{name}={value}")).collect();
     status.selector = Some(pairs.join(","));
     status.replicas = Some(observed.workload.rollout.as_ref().map_or(0, |rollout| rollout.replicas));
-    if let Some(info) = handshakes(observed).find_map(|handshake| match handshake {
-        Handshake::Succeeded(info) => Some(info),
-        Handshake::Failed(_) => None,
-    }) {
+    if let Some(info) = introduction(observed) {
         status.address = Some(Address { url: server.resource.clone(), ca_bundle: trust_config_map(&server.name) });
         status.server_info = Some(ServerInfo {
             name: info.name.clone(),
@@ -177,16 +174,11 @@ fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
 
 fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     let finding = |status, reason, message: String| Finding::new(condition::POLICY_READY, status, reason, message);
-    let reports = || {
-        observed.answers.values().filter_map(|answer| match answer {
-            Answer::Report(report) => Some(report),
-            Answer::Unreachable => None,
-        })
-    };
-    if let Some(problem) = reports().find_map(|report| report.rejected_config.as_ref()) {
+    if let Some(problem) = reports(observed).find_map(|report| report.rejected_config.as_ref()) {
         return finding(Some(false), reasons::CONFIG_REJECTED, format!("a proxy keeps its former rules: {problem}"));
     }
-    let lost: BTreeSet<&str> = reports().flat_map(|report| &report.issuers_without_keys).map(String::as_str).collect();
+    let lost: BTreeSet<&str> =
+        reports(observed).flat_map(|report| &report.issuers_without_keys).map(String::as_str).collect();
     if !lost.is_empty() {
         let names = Vec::from_iter(lost).join(", ");
         return finding(
@@ -197,9 +189,9 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
             ),
         );
     }
-    let current = reports().filter(|report| report.generation == server.generation).count();
+    let current = reports(observed).filter(|report| report.generation == server.generation).count();
     let rules = server.rules.len();
-    match reports().count() {
+    match reports(observed).count() {
         all if all > 0 && all == current => {
             finding(Some(true), reasons::IN_FORCE, format!("{rules} rules, in force in every proxy that answers"))
         }
@@ -239,18 +231,14 @@ fn verified(observed: &Observed) -> Finding {
     if observed.answers.is_empty() {
         return finding(Some(false), reasons::PENDING, "no proxy runs yet".to_owned());
     }
-    let succeeded = handshakes(observed).find_map(|handshake| match handshake {
-        Handshake::Succeeded(info) => Some(info),
-        Handshake::Failed(_) => None,
-    });
-    if let Some(info) = succeeded {
+    if let Some(info) = introduction(observed) {
         return finding(
             Some(true),
             reasons::HANDSHAKE_SUCCEEDED,
             format!("{} {} speaks MCP {} through the proxy", info.name, info.version, info.protocol_version),
         );
     }
-    match handshakes(observed).next() {
+    match reports(observed).map(|report| &report.handshake).next() {
         Some(Handshake::Failed(failure)) => finding(Some(false), reasons::HANDSHAKE_FAILED, failure.message.clone()),
         _ => finding(Some(false), reasons::PROXY_UNREACHABLE, "the proxy does not answer the operator".to_owned()),
     }
@@ -375,10 +363,18 @@ fn seconds(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
-fn handshakes(observed: &Observed) -> impl Iterator<Item = &Handshake> {
+fn reports(observed: &Observed) -> impl Iterator<Item = &ProxyReport> {
     observed.answers.values().filter_map(|answer| match answer {
-        Answer::Report(report) => Some(&report.handshake),
+        Answer::Report(report) => Some(&**report),
         Answer::Unreachable => None,
+    })
+}
+
+/// How the server introduced itself, to whichever proxy it did.
+fn introduction(observed: &Observed) -> Option<&cardea_contract::ServerInfo> {
+    reports(observed).find_map(|report| match &report.handshake {
+        Handshake::Succeeded(info) => Some(info),
+        Handshake::Failed(_) => None,
     })
 }
 

@@ -58,16 +58,13 @@ impl Watches {
     /// Starts all watches but those on Secrets and waits until each has seen what there is.
     pub async fn start(&self, tasks: &mut JoinSet<()>) {
         let mut ready = Vec::new();
-        let mut begin = |tasks: &mut JoinSet<()>, watch: Watch| {
+        for watch in
+            [Watch::Accounts, Watch::Policies, Watch::ConfigMaps, Watch::Services, Watch::Deployments, Watch::Pods]
+        {
             let (seen, wait) = tokio::sync::oneshot::channel();
             ready.push(wait);
             let this = self.clone();
             tasks.spawn(async move { this.follow(watch, Some(seen)).await });
-        };
-        for watch in
-            [Watch::Accounts, Watch::Policies, Watch::ConfigMaps, Watch::Services, Watch::Deployments, Watch::Pods]
-        {
-            begin(tasks, watch);
         }
         for wait in ready {
             // The sender lives as long as its watch, which never ends.
