@@ -71,15 +71,19 @@ impl Publisher {
         {
             return Ok(Published { reason, again: Some(again) });
         }
-        let body = serde_json::json!({
-            "apiVersion": "cardea.dev/v1alpha1",
-            "kind": "McpServer",
-            "metadata": {"name": observed.name, "uid": observed.uid},
-            "status": next,
-        });
+        // By its UID: an object made anew under this name must not be told what became of the former. Applied, the UID would
+        // not count: the status strategy takes all of the metadata from what stands there.
+        let write = serde_json::json!([
+            {"op": "test", "path": "/metadata/uid", "value": observed.uid},
+            {"op": "add", "path": "/status", "value": next},
+        ]);
         metrics.wrote_status();
         Api::<McpServer>::namespaced(client.clone(), &observed.namespace)
-            .patch_status(&observed.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
+            .patch_status(
+                &observed.name,
+                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
+                &Patch::Json::<()>(serde_json::from_value(write).map_err(kube::Error::SerdeError)?),
+            )
             .await?;
         news::tell(recorder, metrics, &observed.server, former, &next).await;
         self.lock().insert(key(observed), Written { uid: observed.uid.clone(), status: next, at: Instant::now() });

@@ -1,5 +1,7 @@
 //! Who is calling, as far as it was verified.
 
+use std::collections::BTreeMap;
+
 use cardea_contract::PrincipalMatch;
 
 /// A verified caller. Made by the proxy's authentication alone, from evidence that it has checked.
@@ -9,6 +11,12 @@ pub struct Principal {
     pub subject: String,
     /// Groups that the evidence names. Empty for ServiceAccounts and certificates.
     pub groups: Vec<String>,
+    /// OAuth scopes that the token was granted (RFC 6749 section 3.3). Empty for ServiceAccounts and certificates.
+    pub scopes: Vec<String>,
+    /// What else the evidence says of the caller, by the names that the manifest gives to claims.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// When the evidence ends, seconds since 1970: nothing that it opened may outlast it.
+    pub expires_at: u64,
     /// What proved it.
     pub evidence: Evidence,
 }
@@ -36,6 +44,11 @@ pub enum Evidence {
 }
 
 impl Principal {
+    /// A caller of whom the evidence says nothing but the name.
+    pub fn named(subject: String, expires_at: u64, evidence: Evidence) -> Self {
+        Self { subject, groups: Vec::new(), scopes: Vec::new(), attributes: BTreeMap::new(), expires_at, evidence }
+    }
+
     /// Name of the issuer, for audit lines and the signed identity.
     pub fn issuer(&self) -> &str {
         match &self.evidence {

@@ -4,11 +4,9 @@ use super::*;
 use crate::{Catalog, Evidence};
 
 fn principal(groups: &[&str]) -> Principal {
-    Principal {
-        subject: "alice".into(),
-        groups: groups.iter().map(ToString::to_string).collect(),
-        evidence: Evidence::Token { issuer: "corp".into() },
-    }
+    let mut alice = Principal::named("alice".into(), u64::MAX, Evidence::Token { issuer: "corp".into() });
+    alice.groups = groups.iter().map(ToString::to_string).collect();
+    alice
 }
 
 fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -> Rule {
@@ -77,16 +75,11 @@ fn a_list_shows_exactly_what_a_call_may_use() {
 #[test]
 fn the_evidence_decides_who_a_name_is() {
     let named = |issuer: Option<&str>| PrincipalMatch::Subject { name: "alice".into(), issuer: issuer.map(Into::into) };
-    let certificate = Principal {
-        subject: "alice".into(),
-        groups: vec!["ops".into()],
-        evidence: Evidence::Certificate { spiffe_id: Some("spiffe://cluster.local/ns/a/sa/b".into()) },
-    };
-    let account = Principal {
-        subject: "system:serviceaccount:agents:alice".into(),
-        groups: vec![],
-        evidence: Evidence::ServiceAccount { namespace: "agents".into(), name: "alice".into() },
-    };
+    let spiffe_id = Some("spiffe://cluster.local/ns/a/sa/b".into());
+    let mut certificate = Principal::named("alice".into(), u64::MAX, Evidence::Certificate { spiffe_id });
+    certificate.groups = vec!["ops".into()];
+    let evidence = Evidence::ServiceAccount { namespace: "agents".into(), name: "alice".into() };
+    let account = Principal::named("system:serviceaccount:agents:alice".into(), u64::MAX, evidence);
     for (wanted, who, expected) in [
         (named(None), &principal(&[]), true),
         (named(Some("corp")), &principal(&[]), true),

@@ -3,6 +3,7 @@
 //!
 //! Does not know where keys come from ([`super::jwks`]); of a bad token no word goes into a log or an answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -126,19 +127,35 @@ fn bound(claims: &Map<String, Value>, presented: Option<&Presented>) -> Result<(
 }
 
 fn principal(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> Result<Principal, Stop> {
+    let expires_at = claims.get("exp").and_then(seconds).ok_or(Stop::InvalidToken("token-without-end"))?;
     match &issuer.config.kind {
         TokenKind::Oidc { subject_claim, groups_claim } => {
             let subject =
                 claims.get(subject_claim).and_then(name).ok_or(Stop::InvalidToken("token-without-subject"))?;
             let groups = groups(claims.get(groups_claim)).ok_or(Stop::InvalidToken("token-with-odd-groups"))?;
+            let scopes = scopes(claims).ok_or(Stop::InvalidToken("token-with-odd-scopes"))?;
             let evidence = Evidence::Token { issuer: issuer.config.name.clone() };
-            Ok(Principal { subject, groups, evidence })
+            Ok(Principal { subject, groups, scopes, attributes: BTreeMap::new(), expires_at, evidence })
         }
         TokenKind::KubernetesServiceAccount => {
             let subject = claims.get("sub").and_then(name).ok_or(Stop::InvalidToken("token-without-subject"))?;
             let evidence = service_account(&subject).ok_or(Stop::InvalidToken("token-of-no-service-account"))?;
-            Ok(Principal { subject, groups: Vec::new(), evidence })
+            Ok(Principal::named(subject, expires_at, evidence))
         }
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2), which may have a fraction: never later than it says.
+fn seconds(value: &Value) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and less is earlier")]
+    value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64))
+}
+
+/// `scope` (RFC 8693 section 4.2, RFC 9068 section 2.2.3), words with spaces between; some issuers write `scp`, or a list.
+fn scopes(claims: &Map<String, Value>) -> Option<Vec<String>> {
+    match claims.get("scope").or_else(|| claims.get("scp")) {
+        Some(Value::String(words)) => Some(words.split(' ').filter(|word| is_name(word)).map(str::to_owned).collect()),
+        list => groups(list),
     }
 }
 

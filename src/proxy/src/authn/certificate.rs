@@ -62,7 +62,7 @@ impl Presented {
             Name::Unusable => return None,
         };
         let evidence = Evidence::Certificate { spiffe_id };
-        Some(Principal { subject: subject.to_owned(), groups: Vec::new(), evidence })
+        Some(Principal::named(subject.to_owned(), u64::try_from(self.not_after).unwrap_or_default(), evidence))
     }
 }
 

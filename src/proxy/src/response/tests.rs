@@ -23,7 +23,7 @@ fn filter(era: Era) -> Filter {
     let fetching = Fetching { times: Default::default(), metrics: metrics.clone() };
     let config = Arc::new(ConfigStore::of(&config.to_string(), fetching));
     let evidence = Evidence::Certificate { spiffe_id: None };
-    let principal = Arc::new(Principal { subject: "x".into(), groups: vec![], evidence });
+    let principal = Arc::new(Principal::named("x".into(), u64::MAX, evidence));
     Filter { config, metrics, principal, era }
 }
 
