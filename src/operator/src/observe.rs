@@ -57,7 +57,8 @@ pub async fn authorities(
     namespace: &str,
 ) -> Result<BTreeMap<String, Option<String>>, kube::Error> {
     let of_clients = server.spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
-    let of_issuers = server.spec.auth.iter().flat_map(|auth| &auth.issuers).filter_map(|issuer| issuer.ca_ref.as_ref());
+    let of_issuers =
+        server.spec.auth.iter().flat_map(|auth| &auth.inline.issuers).filter_map(|issuer| issuer.ca_ref.as_ref());
     let mut found = BTreeMap::new();
     for reference in of_clients.chain(of_issuers) {
         if !found.contains_key(&reference.name) {

@@ -171,7 +171,8 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         .and_then(|issuer| issuer.builtin)
         .and_then(|builtin| builtin.duration_seconds)
         .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
-    let authentication = authentication::authentication(spec.auth.as_ref(), &resource, observed)?;
+    let authentication =
+        authentication::authentication(spec.auth.as_ref().map(|auth| &auth.inline), &resource, observed)?;
     let rules = access::rules(spec, &authentication)?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;

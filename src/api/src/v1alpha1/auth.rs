@@ -6,11 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalRef;
 
+/// What counts as evidence of who is calling one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// Said here, for this server alone.
+    #[serde(flatten)]
+    pub inline: McpAuthPolicySpec,
+}
+
 /// What counts as evidence of who is calling. Each member opens one way; a caller needs one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.all(i, self.issuers.exists_one(o, o.name == i.name) && self.issuers.exists_one(o, o.url == i.url))").message("spec.auth.issuers: two entries have the same name or url: give each its own"))]
-pub struct Auth {
+pub struct McpAuthPolicySpec {
     /// OpenID Connect or OAuth 2.1 authorization servers whose JWT access tokens are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

@@ -1,7 +1,7 @@
 //! What proves an identity, from the manifest's words to the proxy's.
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{Auth, Issuer};
+use cardea_api::v1alpha1::{Issuer, McpAuthPolicySpec};
 use cardea_contract as contract;
 
 use super::Rejection;
@@ -9,7 +9,7 @@ use crate::cluster_issuer::ClusterIssuer;
 use crate::observe::Observed;
 
 pub(super) fn authentication(
-    auth: Option<&Auth>,
+    auth: Option<&McpAuthPolicySpec>,
     resource: &str,
     observed: &Observed,
 ) -> Result<contract::Authentication, Rejection> {
