@@ -10,6 +10,7 @@ mod admin;
 mod attacks;
 mod audit;
 mod certificates;
+mod claims;
 mod keys;
 mod limits;
 mod lists;

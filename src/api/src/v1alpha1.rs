@@ -14,8 +14,10 @@ mod tls;
 mod transport;
 mod workload;
 
-pub use access::{Access, AccessRule, Effect, PrincipalMatch, ServiceAccountName};
-pub use auth::{Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts, McpAuthPolicySpec};
+pub use access::{Access, AccessRule, ClaimMatch, Effect, PrincipalMatch, ServiceAccountName};
+pub use auth::{
+    AttributeClaim, Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts, McpAuthPolicySpec,
+};
 pub use limits::{Audit, AuditLevel, Limits};
 pub use network::{Egress, EgressDestination, Ingress, Network};
 pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};

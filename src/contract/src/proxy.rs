@@ -92,13 +92,26 @@ pub enum TokenKind {
     /// An OpenID Connect or OAuth 2.1 authorization server.
     #[serde(rename_all = "camelCase")]
     Oidc {
-        /// Claim that becomes the subject.
+        /// Claim that becomes the subject: a top-level name, or a JSON Pointer (RFC 6901), which begins with `/`.
         subject_claim: String,
-        /// Claim (a string or a list of strings) that becomes the groups.
+        /// Claim (a string or a list of strings) that becomes the groups, named likewise.
         groups_claim: String,
+        /// Claims that become attributes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attributes: Vec<AttributeClaim>,
     },
     /// The cluster's ServiceAccount issuer: `sub` is `system:serviceaccount:NAMESPACE:NAME`.
     KubernetesServiceAccount,
+}
+
+/// A claim that becomes an attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AttributeClaim {
+    /// Name by which rules and the signed identity call it.
+    pub name: String,
+    /// Claim with its values: a top-level name, or a JSON Pointer, which begins with `/`.
+    pub claim: String,
 }
 
 /// Where an issuer's keys come from.
@@ -161,6 +174,16 @@ pub enum PrincipalMatch {
     Group {
         /// Exact group.
         name: String,
+        /// Name of the issuer it must come from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+    },
+    /// An attribute in a token of that issuer, or of any issuer.
+    Attribute {
+        /// Name of the attribute.
+        name: String,
+        /// Values of which the token must carry one, exactly.
+        values: Vec<String>,
         /// Name of the issuer it must come from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         issuer: Option<String>,

@@ -69,6 +69,10 @@ impl Principal {
             (PrincipalMatch::Group { name, issuer }, Evidence::Token { issuer: from }) => {
                 self.groups.contains(name) && issuer.as_ref().is_none_or(|wanted| wanted == from)
             }
+            (PrincipalMatch::Attribute { name, values, issuer }, Evidence::Token { issuer: from }) => {
+                self.attributes.get(name).is_some_and(|own| own.iter().any(|value| values.contains(value)))
+                    && issuer.as_ref().is_none_or(|wanted| wanted == from)
+            }
             (
                 PrincipalMatch::ServiceAccount { namespace, name },
                 Evidence::ServiceAccount { namespace: its_namespace, name: its_name },

@@ -3,6 +3,7 @@
 //!
 //! Knows only the verified principal; nothing of the evidence goes with it.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -41,8 +42,22 @@ struct Claims<'a> {
     /// Name of the issuer that vouches for the subject, as the manifest calls it.
     issuer: &'a str,
     groups: &'a [String],
+    /// As RFC 8693 section 4.2 spells scopes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a BTreeMap<String, Vec<String>>>,
     iat: u64,
     exp: u64,
+}
+
+impl<'a> Claims<'a> {
+    /// For now, and no more than the name.
+    fn of(sub: &'a str, issuer: &'a str, aud: &'a str) -> Self {
+        let iat = unix_now();
+        let (groups, scope, attributes) = (&[] as &[String], String::new(), None);
+        Self { iss: ISSUER, aud, sub, issuer, groups, scope, attributes, iat, exp: iat + LIFETIME }
+    }
 }
 
 impl Signer {
@@ -67,18 +82,20 @@ impl Signer {
 
     /// The header's value for a caller of the server whose canonical URL is `audience`.
     pub(crate) fn sign(&self, principal: &Principal, audience: &str) -> Result<HeaderValue, SigningFailed> {
-        self.sign_claims(&principal.subject, principal.issuer(), &principal.groups, audience)
+        let mut claims = Claims::of(&principal.subject, principal.issuer(), audience);
+        claims.groups = &principal.groups;
+        claims.scope = principal.scopes.join(" ");
+        claims.attributes = Some(&principal.attributes).filter(|attributes| !attributes.is_empty());
+        self.sign_claims(&claims)
     }
 
     /// The header's value for the proxy's own handshake, which acts for nobody.
     pub(crate) fn sign_own(&self, audience: &str) -> Result<HeaderValue, SigningFailed> {
-        self.sign_claims(ISSUER, ISSUER, &[], audience)
+        self.sign_claims(&Claims::of(ISSUER, ISSUER, audience))
     }
 
-    fn sign_claims(&self, sub: &str, issuer: &str, groups: &[String], aud: &str) -> Result<HeaderValue, SigningFailed> {
-        let now = unix_now();
-        let claims = Claims { iss: ISSUER, aud, sub, issuer, groups, iat: now, exp: now + LIFETIME };
-        let claims = serde_json::to_vec(&claims).map_err(|_| SigningFailed)?;
+    fn sign_claims(&self, claims: &Claims<'_>) -> Result<HeaderValue, SigningFailed> {
+        let claims = serde_json::to_vec(claims).map_err(|_| SigningFailed)?;
         let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 92);
         token.push_str(&self.header);
         token.push('.');

@@ -47,11 +47,11 @@ pub enum Effect {
     Deny,
 }
 
-/// Whom a rule is about: exactly one of `subject`, `group`, `serviceAccount`, `spiffeId` and `anyAuthenticated`.
+/// Whom a rule is about: exactly one of `subject`, `group`, `claim`, `serviceAccount`, `spiffeId` and `anyAuthenticated`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated: make one entry for each"))]
-#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group)").message("spec.access.rules[].principals[].issuer goes with subject or group only: remove it"))]
+#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId and anyAuthenticated: make one entry for each"))]
+#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("spec.access.rules[].principals[].issuer goes with subject, group or claim only: remove it"))]
 #[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("spec.access.rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
 #[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("spec.access.rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
 pub struct PrincipalMatch {
@@ -65,7 +65,11 @@ pub struct PrincipalMatch {
     #[schemars(length(min = 1, max = 256))]
     pub group: Option<String>,
 
-    /// Name of the issuer (in `spec.auth.issuers`) that subject or group must come from. Default: any of them.
+    /// A claim of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimMatch>,
+
+    /// Name of the issuer (in `spec.auth.issuers`) that subject, group or claim must come from. Default: any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     pub issuer: Option<String>,
@@ -82,6 +86,19 @@ pub struct PrincipalMatch {
     /// Everyone with a verified identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any_authenticated: Option<bool>,
+}
+
+/// A claim that must have one of some values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimMatch {
+    /// Name of the attribute, as an issuer's `claims.attributes[].name` has it.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+
+    /// Exact values, of which the caller must have one. A number, true or false is written as text.
+    #[schemars(length(min = 1, max = 32), inner(length(max = 256)))]
+    pub values: Vec<String>,
 }
 
 /// A Kubernetes ServiceAccount.

@@ -70,18 +70,41 @@ pub struct Issuer {
 }
 
 /// Which claims of a token say who the caller is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.attributes) || self.attributes.all(a, self.attributes.exists_one(o, o.name == a.name))").message("claims.attributes: two entries have the same name: give each its own"))]
 pub struct Claims {
-    /// Claim with the subject. Default: `sub`.
+    /// Claim with the subject: the name of a claim, or a JSON Pointer to a member of one, such as `/user/id`. Default: `sub`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub subject: Option<String>,
 
-    /// Claim with the groups, a string or a list of strings. Default: `groups`.
+    /// Claim with the groups, a string or a list of strings: the name of a claim, or a JSON Pointer to a member of one,
+    /// such as `/realm_access/roles`. Default: `groups`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub groups: Option<String>,
+
+    /// Further claims that rules may ask about. The server finds them in its signed identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub attributes: Vec<AttributeClaim>,
+}
+
+/// A claim that becomes an attribute of the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.name.matches('^[A-Za-z0-9_.-]+$')").message("claims.attributes[].name must be letters, digits and '_', '.', '-'"))]
+pub struct AttributeClaim {
+    /// Name by which rules (`principals[].claim.name`) and the signed identity call it.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+
+    /// Claim with its values, a string, a number, true or false, or a list of those: the name of a claim, or a JSON Pointer
+    /// to a member of one, such as `/address/country`. A token without it has no value; one with a value of another kind is
+    /// refused.
+    #[schemars(length(min = 1, max = 128))]
+    pub claim: String,
 }
 
 /// Tokens of Kubernetes ServiceAccounts.

@@ -55,6 +55,12 @@ fn principal_match(
     match asked {
         PrincipalMatch { subject: Some(_), .. } if !oidc => return needs("subject", "spec.auth.issuers"),
         PrincipalMatch { group: Some(_), .. } if !oidc => return needs("group", "spec.auth.issuers"),
+        PrincipalMatch { claim: Some(claim), issuer, .. } if !maps(authentication, &claim.name, issuer.as_deref()) => {
+            return needs(
+                &format!("claim {:?}", claim.name),
+                "an entry of that name in the issuer's claims.attributes (spec.auth.issuers)",
+            );
+        }
         PrincipalMatch { service_account: Some(_), .. } if !accounts => {
             return needs("serviceAccount", "spec.auth.kubernetesServiceAccounts");
         }
@@ -70,6 +76,11 @@ fn principal_match(
         PrincipalMatch { group: Some(name), issuer, .. } => {
             Ok(contract::PrincipalMatch::Group { name: name.clone(), issuer: issuer.clone() })
         }
+        PrincipalMatch { claim: Some(claim), issuer, .. } => Ok(contract::PrincipalMatch::Attribute {
+            name: claim.name.clone(),
+            values: claim.values.clone(),
+            issuer: issuer.clone(),
+        }),
         PrincipalMatch { service_account: Some(account), .. } => Ok(contract::PrincipalMatch::ServiceAccount {
             namespace: account.namespace.clone(),
             name: account.name.clone(),
@@ -77,14 +88,25 @@ fn principal_match(
         PrincipalMatch { spiffe_id: Some(id), .. } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
         PrincipalMatch { any_authenticated: Some(true), .. } => Ok(contract::PrincipalMatch::AnyAuthenticated),
         _ => {
-            Err("a principal needs exactly one of subject, group, serviceAccount, spiffeId and anyAuthenticated".into())
+            Err("a principal needs exactly one of subject, group, claim, serviceAccount, spiffeId and anyAuthenticated"
+                .into())
         }
     }
 }
 
+/// Whether the issuer, or any if none is named, makes an attribute of this name out of a claim.
+fn maps(authentication: &contract::Authentication, attribute: &str, issuer: Option<&str>) -> bool {
+    authentication.issuers.iter().filter(|known| issuer.is_none_or(|wanted| wanted == known.name)).any(|known| {
+        match &known.kind {
+            contract::TokenKind::Oidc { attributes, .. } => attributes.iter().any(|mapped| mapped.name == attribute),
+            contract::TokenKind::KubernetesServiceAccount => false,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use cardea_api::v1alpha1::ServiceAccountName;
+    use cardea_api::v1alpha1::{ClaimMatch, ServiceAccountName};
 
     use super::*;
 
@@ -95,6 +117,13 @@ mod tests {
             (PrincipalMatch { subject: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
             (PrincipalMatch { group: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
             (PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() }, "spec.auth.clientCertificates"),
+            (
+                PrincipalMatch {
+                    claim: Some(ClaimMatch { name: "team".into(), values: vec!["a".into()] }),
+                    ..Default::default()
+                },
+                "claims.attributes",
+            ),
             (
                 PrincipalMatch {
                     service_account: Some(ServiceAccountName { namespace: "a".into(), name: "b".into() }),

@@ -58,6 +58,11 @@ fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> 
         kind: contract::TokenKind::Oidc {
             subject_claim: claims.subject.unwrap_or_else(|| "sub".to_owned()),
             groups_claim: claims.groups.unwrap_or_else(|| "groups".to_owned()),
+            attributes: claims
+                .attributes
+                .into_iter()
+                .map(|attribute| contract::AttributeClaim { name: attribute.name, claim: attribute.claim })
+                .collect(),
         },
         audiences,
         keys: match &issuer.jwks_url {

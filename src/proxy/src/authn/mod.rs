@@ -5,6 +5,7 @@
 
 mod bearer;
 pub(crate) mod certificate;
+mod claims;
 pub(crate) mod jwks;
 mod key_set;
 
