@@ -18,5 +18,6 @@ mod messages;
 mod reload;
 mod report;
 mod requests;
+mod resources;
 mod streams;
 mod tokens;

@@ -39,26 +39,6 @@ async fn who_calls_decides_what_may_be_called() {
 }
 
 #[tokio::test]
-async fn a_method_without_a_rule_is_denied_in_every_shape() {
-    let world = World::start().await;
-    for method in
-        ["resources/read", "resources/subscribe", "prompts/get", "completion/complete", "tasks/get", "x", "Tools/Call"]
-    {
-        let request =
-            json!({"jsonrpc": "2.0", "id": 3, "method": method, "params": {"name": "echo", "uri": "file:///etc"}});
-        let answer = world.alice(message(request.to_string())).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (403, -32003), "{method}");
-        assert_eq!(answer.json()["id"], 3);
-        assert_eq!(world.last_line()["reason"], "unknown-method", "{method}");
-    }
-    for method in ["tools/call", "notifications/x", "initialize"] {
-        let notification = json!({"jsonrpc": "2.0", "method": method, "params": {"name": "echo"}});
-        assert_eq!(world.alice(message(notification.to_string())).await.status, 403, "{method}");
-    }
-    assert!(world.server.seen().is_empty());
-}
-
-#[tokio::test]
 async fn hosts_and_origins_are_checked_before_anything_else() {
     let world = World::start().await;
     for (host, origin, status) in [

@@ -133,7 +133,7 @@ pub enum KeySource {
     },
 }
 
-/// One access rule.
+/// One access rule, about something in at least one of its four lists of globs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
@@ -144,7 +144,17 @@ pub struct Rule {
     /// Whom it is about: any of these.
     pub principals: Vec<PrincipalMatch>,
     /// Globs of tool names (`*` any run, `?` one character): any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// Globs of prompt names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
+    /// Globs of resource URIs, and of templates as they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// Globs of methods that are about no tool, prompt or resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
 }
 
 /// What a matching rule does.

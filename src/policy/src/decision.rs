@@ -2,20 +2,36 @@
 
 use std::sync::Arc;
 
-/// What a caller wants to do. Whatever the proxy cannot name as one of these it asks as [`Action::Other`], which is
+/// What a caller wants to do. Whatever the proxy cannot name as one of these it asks as [`Action::Unknown`], which is
 /// denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Part of every session and without effect of its own: handshake, ping, progress, cancel, opening and ending streams.
     Session,
-    /// Asks what there is. Always permitted to a known caller; what comes back is filtered by [`Policy::shows_tool`].
+    /// Asks what there is. Always permitted to a known caller; what comes back is filtered by [`Policy::shows`].
     ///
-    /// [`Policy::shows_tool`]: crate::Policy::shows_tool
+    /// [`Policy::shows`]: crate::Policy::shows
     List(Catalog),
     /// Calls the tool of this name.
     CallTool(&'a str),
-    /// Anything else, by its method.
-    Other(&'a str),
+    /// Has the prompt of this name written out, or its arguments completed.
+    GetPrompt(&'a str),
+    /// Reads the resource at this URI, or asks to hear of its changes.
+    ReadResource(&'a str),
+    /// Reads what a template (RFC 6570) leads to, without saying what yet: completes its variables.
+    ReadTemplate(&'a str),
+    /// Asks to hear of changes: of lists always, of each of these resources if it may be read, and of what else there may
+    /// be (`further`) if the method is allowed.
+    Listen {
+        /// URIs.
+        resources: &'a [String],
+        /// Whether it asks for notifications that have no name here.
+        further: bool,
+    },
+    /// A method that has no action of its own, by its name.
+    Method(&'a str),
+    /// What no rule can be about, by its method.
+    Unknown(&'a str),
 }
 
 /// Lists a server can be asked for.
@@ -39,6 +55,15 @@ impl Catalog {
             Self::Prompts => "prompts",
             Self::Resources => "resources",
             Self::ResourceTemplates => "resourceTemplates",
+        }
+    }
+
+    /// Member of an element by which rules know it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::ResourceTemplates => "uriTemplate",
         }
     }
 }
@@ -77,6 +102,6 @@ pub enum DenialReason {
     Rule(Arc<str>),
     /// No rule allows it.
     NothingAllows,
-    /// The method is not one that can be allowed.
+    /// The method is not one that a rule can be about.
     UnknownMethod,
 }

@@ -6,6 +6,7 @@
 mod decision;
 mod principal;
 mod rules;
+mod uri;
 
 pub use decision::{Action, Catalog, Denial, DenialReason, Permit};
 pub use principal::{Evidence, Principal};

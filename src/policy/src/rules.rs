@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cardea_contract::{Effect, PrincipalMatch, Rule};
 use wildmatch::WildMatch;
 
-use crate::{Action, Denial, DenialReason, Permit, Principal};
+use crate::{Action, Catalog, Denial, DenialReason, Permit, Principal, uri};
 
 /// Compiled rules. Empty means: nothing may be called.
 #[derive(Debug, Default)]
@@ -19,7 +19,13 @@ struct CompiledRule {
     name: Arc<str>,
     principals: Vec<PrincipalMatch>,
     tools: Vec<WildMatch>,
+    prompts: Vec<WildMatch>,
+    resources: Vec<WildMatch>,
+    methods: Vec<WildMatch>,
 }
+
+/// What of a rule is compared with a name.
+type Globs = fn(&CompiledRule) -> &[WildMatch];
 
 /// A rule that cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -27,18 +33,22 @@ pub enum CompileError {
     /// A rule without principals would be about nobody, which its author cannot have meant.
     #[error("rule {0:?} names no principal: list at least one, or `anyAuthenticated: true`")]
     NoPrincipal(String),
-    /// A rule without tools would be about nothing.
-    #[error("rule {0:?} names no tool: list at least one glob, `*` for every tool")]
-    NoTool(String),
-    /// Not a glob of tool names.
+    /// A rule about nothing.
+    #[error("rule {0:?} is about nothing: list at least one glob in tools, prompts, resources or methods")]
+    AboutNothing(String),
+    /// Not a glob of what it stands for.
     #[error(
-        "rule {rule:?}: {glob:?} is not a glob of tool names: letters, digits, `_`, `-`, `.`, `/`, with `*` for any run and `?` for one character"
+        "rule {rule:?}: {glob:?} is not a glob of {field}: {alphabet}, with `*` for any run and `?` for one character"
     )]
     Glob {
         /// The rule.
         rule: String,
         /// What it says.
         glob: String,
+        /// Where.
+        field: &'static str,
+        /// What may stand there.
+        alphabet: &'static str,
     },
 }
 
@@ -59,64 +69,120 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Decides. Deny wins over Allow, nothing matching is a denial, a method that is no [`Action`] of its own is refused.
+    /// Decides. Deny wins over Allow, nothing matching is a denial, what no rule can be about is refused.
     ///
     /// # Errors
     /// The denial.
     pub fn decide(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Denial> {
-        match action {
-            Action::Session | Action::List(_) => Ok(Permit::by(None)),
-            Action::CallTool(tool) => match self.judge(principal, tool) {
-                Ok(rule) => Ok(Permit::by(Some(rule))),
-                Err(reason) => Err(Denial { reason }),
-            },
-            Action::Other(_) => Err(Denial { reason: DenialReason::UnknownMethod }),
-        }
+        let rule = match action {
+            Action::Session | Action::List(_) => Ok(None),
+            Action::CallTool(name) => self.judge(principal, |rule| &rule.tools, name).map(Some),
+            Action::GetPrompt(name) => self.judge(principal, |rule| &rule.prompts, name).map(Some),
+            Action::ReadResource(uri) => self.judge_resource(principal, uri).map(Some),
+            Action::ReadTemplate(template) => self.judge(principal, |rule| &rule.resources, template).map(Some),
+            Action::Listen { resources, further } => self.judge_listening(principal, resources, further),
+            Action::Method(method) => self.judge(principal, |rule| &rule.methods, method).map(Some),
+            Action::Unknown(_) => Err(DenialReason::UnknownMethod),
+        };
+        rule.map(Permit::by).map_err(|reason| Denial { reason })
     }
 
-    /// Whether this caller's list shows the tool: exactly when a call could be permitted.
-    pub fn shows_tool(&self, principal: &Principal, tool: &str) -> bool {
-        self.judge(principal, tool).is_ok()
+    /// Whether this caller's list shows the element of this name, URI or template: exactly when asking for it could be
+    /// permitted. A template is compared as it is written, its braces included; what it leads to is decided when it is
+    /// read.
+    pub fn shows(&self, principal: &Principal, catalog: Catalog, key: &str) -> bool {
+        let action = match catalog {
+            Catalog::Tools => Action::CallTool(key),
+            Catalog::Prompts => Action::GetPrompt(key),
+            Catalog::Resources => Action::ReadResource(key),
+            Catalog::ResourceTemplates => Action::ReadTemplate(key),
+        };
+        self.decide(principal, action).is_ok()
     }
 
-    fn judge(&self, principal: &Principal, tool: &str) -> Result<Arc<str>, DenialReason> {
-        if let Some(rule) = self.deny.iter().find(|rule| rule.matches(principal, tool)) {
+    fn judge(&self, principal: &Principal, globs: Globs, name: &str) -> Result<Arc<str>, DenialReason> {
+        if let Some(rule) = self.deny.iter().find(|rule| rule.matches(principal, globs, name)) {
             return Err(DenialReason::Rule(rule.name.clone()));
         }
-        match self.allow.iter().find(|rule| rule.matches(principal, tool)) {
+        match self.allow.iter().find(|rule| rule.matches(principal, globs, name)) {
             Some(rule) => Ok(rule.name.clone()),
             None => Err(DenialReason::NothingAllows),
         }
     }
+
+    fn judge_resource(&self, principal: &Principal, uri: &str) -> Result<Arc<str>, DenialReason> {
+        if !uri::is_normal(uri) {
+            return Err(DenialReason::NothingAllows);
+        }
+        self.judge(principal, |rule| &rule.resources, uri)
+    }
+
+    fn judge_listening(
+        &self,
+        principal: &Principal,
+        resources: &[String],
+        further: bool,
+    ) -> Result<Option<Arc<str>>, DenialReason> {
+        let mut permitting = None;
+        if further {
+            permitting = Some(self.judge(principal, |rule| &rule.methods, LISTEN)?);
+        }
+        for uri in resources {
+            permitting = Some(self.judge_resource(principal, uri)?);
+        }
+        Ok(permitting)
+    }
 }
+
+/// The method behind [`Action::Listen`].
+const LISTEN: &str = "subscriptions/listen";
 
 impl CompiledRule {
     fn compile(rule: &Rule) -> Result<Self, CompileError> {
         if rule.principals.is_empty() {
             return Err(CompileError::NoPrincipal(rule.name.clone()));
         }
-        if rule.tools.is_empty() {
-            return Err(CompileError::NoTool(rule.name.clone()));
+        if [&rule.tools, &rule.prompts, &rule.resources, &rule.methods].iter().all(|globs| globs.is_empty()) {
+            return Err(CompileError::AboutNothing(rule.name.clone()));
         }
-        if let Some(glob) = rule.tools.iter().find(|glob| !is_tool_glob(glob)) {
-            return Err(CompileError::Glob { rule: rule.name.clone(), glob: glob.clone() });
-        }
+        let name = "letters, digits, `_`, `-`, `.`, `/`";
         Ok(Self {
             name: rule.name.as_str().into(),
             principals: rule.principals.clone(),
-            tools: rule.tools.iter().map(|glob| WildMatch::new(glob)).collect(),
+            tools: globs(rule, &rule.tools, "tool names", name, is_name_glob)?,
+            prompts: globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?,
+            resources: globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?,
+            methods: globs(rule, &rule.methods, "methods", name, is_name_glob)?,
         })
     }
 
-    fn matches(&self, principal: &Principal, tool: &str) -> bool {
-        self.tools.iter().any(|glob| glob.matches(tool)) && self.principals.iter().any(|wanted| principal.is(wanted))
+    fn matches(&self, principal: &Principal, globs: Globs, name: &str) -> bool {
+        globs(self).iter().any(|glob| glob.matches(name)) && self.principals.iter().any(|wanted| principal.is(wanted))
+    }
+}
+
+fn globs(
+    rule: &Rule,
+    globs: &[String],
+    field: &'static str,
+    alphabet: &'static str,
+    fits: impl Fn(&str) -> bool,
+) -> Result<Vec<WildMatch>, CompileError> {
+    match globs.iter().find(|glob| !fits(glob)) {
+        Some(glob) => Err(CompileError::Glob { rule: rule.name.clone(), glob: glob.clone(), field, alphabet }),
+        None => Ok(globs.iter().map(|glob| WildMatch::new(glob)).collect()),
     }
 }
 
 /// The alphabet of tool names (MCP 2025-11-25, tools, "Tool Names") with the two wildcards.
-fn is_tool_glob(glob: &str) -> bool {
+fn is_name_glob(glob: &str) -> bool {
     (1..=128).contains(&glob.len())
         && glob.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./*?".contains(&byte))
+}
+
+/// The alphabet of URIs and their templates, which has both wildcards in it: a `?` is one too.
+fn is_uri_glob(glob: &str) -> bool {
+    (1..=256).contains(&glob.len()) && glob.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -153,10 +153,9 @@ async fn permitted(
 
     // What comes back.
     let expected = match asked.action {
-        Action::List(_) => Expected::List,
-        Action::Session if asked.method == "subscriptions/listen" => Expected::List,
+        Action::List(_) | Action::Listen { .. } => Expected::List,
         Action::Session if head.method == Method::GET => Expected::Stream,
-        Action::Session | Action::CallTool(_) | Action::Other(_) => Expected::Opaque,
+        _ => Expected::Opaque,
     };
     let filter = Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal, era: asked.era };
     let response = response::finish(answer, expected, filter, slot, limit).await?;

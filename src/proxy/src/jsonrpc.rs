@@ -29,8 +29,10 @@ const META: [&str; 4] = [
     "io.modelcontextprotocol/clientInfo",
     "io.modelcontextprotocol/logLevel",
 ];
-/// What `subscriptions/listen` may name: notifications that say no more than "a list has changed".
-const LIST_CHANGES: [&str; 3] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"];
+/// What `subscriptions/listen` may name: notifications that say no more than "a list has changed", and URIs.
+const LISTENS: [&str; 4] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"];
+/// Members of a reference.
+const REFERENCE: [&str; 3] = ["type", "name", "uri"];
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,8 +62,27 @@ pub(crate) struct Params {
     pub(crate) uri: Member,
     /// Revision in `_meta`.
     pub(crate) version: Member,
-    /// `notifications` asks for more than changes of lists.
-    pub(crate) listens_further: bool,
+    /// What is to be completed.
+    pub(crate) reference: Reference,
+    /// What `subscriptions/listen` asks to hear of.
+    pub(crate) listens: Listens,
+}
+
+/// `ref` of `completion/complete`: a prompt's `name` or a template's `uri`, by `type`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) kind: Member,
+    pub(crate) name: Member,
+    pub(crate) uri: Member,
+}
+
+/// `notifications` of `subscriptions/listen`, beside changes of lists.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listens {
+    /// `resourceSubscriptions`.
+    pub(crate) resources: Vec<String>,
+    /// Whether there is anything else.
+    pub(crate) further: bool,
 }
 
 /// Why a body is no message.
@@ -197,7 +218,8 @@ impl<'de> Visitor<'de> for ParamsSeed {
                 "name" => params.name = map.next_value_seed(Text { depth: 2 })?,
                 "uri" => params.uri = map.next_value_seed(Text { depth: 2 })?,
                 "_meta" => params.version = map.next_value_seed(Meta)?,
-                "notifications" => params.listens_further = map.next_value_seed(Listens)?,
+                "notifications" => params.listens = map.next_value_seed(ListensSeed)?,
+                "ref" => params.reference = map.next_value_seed(ReferenceSeed)?,
                 _ => map.next_value_seed(Skip { depth: 2 })?,
             }
         }
@@ -237,36 +259,73 @@ impl<'de> Visitor<'de> for Meta {
     }
 }
 
-/// Whether `notifications` asks for more than changes of lists.
-struct Listens;
+struct ListensSeed;
 
-impl<'de> DeserializeSeed<'de> for Listens {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for ListensSeed {
+    type Value = Listens;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Listens, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Listens {
-    type Value = bool;
+impl<'de> Visitor<'de> for ListensSeed {
+    type Value = Listens;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let mut names = Names::new(&LIST_CHANGES);
-        let mut further = false;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listens, A::Error> {
+        let mut names = Names::new(&LISTENS);
+        let mut listens = Listens::default();
         while let Some(name) = names.next(&mut map)? {
-            if LIST_CHANGES.contains(&name.as_ref()) {
-                map.next_value::<Option<bool>>()?;
-            } else {
-                further = true;
-                map.next_value_seed(Skip { depth: 3 })?;
+            match name.as_ref() {
+                "resourceSubscriptions" => {
+                    listens.resources = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default();
+                }
+                name if LISTENS.contains(&name) => {
+                    map.next_value::<Option<bool>>()?;
+                }
+                _ => {
+                    listens.further = true;
+                    map.next_value_seed(Skip { depth: 3 })?;
+                }
             }
         }
-        Ok(further)
+        Ok(listens)
+    }
+}
+
+struct ReferenceSeed;
+
+impl<'de> DeserializeSeed<'de> for ReferenceSeed {
+    type Value = Reference;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Reference, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReferenceSeed {
+    type Value = Reference;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reference, A::Error> {
+        let mut names = Names::new(&REFERENCE);
+        let mut reference = Reference::default();
+        while let Some(name) = names.next(&mut map)? {
+            match name.as_ref() {
+                "type" => reference.kind = map.next_value_seed(Text { depth: 3 })?,
+                "name" => reference.name = map.next_value_seed(Text { depth: 3 })?,
+                "uri" => reference.uri = map.next_value_seed(Text { depth: 3 })?,
+                _ => map.next_value_seed(Skip { depth: 3 })?,
+            }
+        }
+        Ok(reference)
     }
 }
 

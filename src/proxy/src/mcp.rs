@@ -1,7 +1,8 @@
 //! What a message asks for: its revision, its era, its [`Action`]. The one file that knows revisions and methods. Both
 //! eras are decided per request, and a mix of the two is refused, not guessed (rows 21 to 24, 28, 40).
 //!
-//! Does not know who asks, and decides nothing about permission: a method it has no name for is [`Action::Other`].
+//! Does not know who asks, and decides nothing about permission: a method that no rule can be about is
+//! [`Action::Unknown`].
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderName};
 use serde_json::json;
 
 use crate::headers::{self, Era};
-use crate::jsonrpc::{Id, Kind, Malformed, Member, Message};
+use crate::jsonrpc::{Id, Kind, Malformed, Member, Message, Reference};
 use crate::metrics::MethodLabel;
 use crate::reply::code;
 
@@ -18,6 +19,16 @@ use crate::reply::code;
 pub(crate) const MODERN: &str = "2026-07-28";
 /// The newest revision of the legacy era.
 pub(crate) const LEGACY: &str = "2025-11-25";
+/// Methods that are decided on by what they name.
+const DECIDED_FURTHER: [&str; 7] = [
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "subscriptions/listen",
+];
 const LEGACY_ALL: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// What is asked for.
@@ -37,7 +48,9 @@ impl Asked<'_> {
             Action::Session => MethodLabel::Session,
             Action::List(_) => MethodLabel::List,
             Action::CallTool(_) => MethodLabel::CallTool,
-            Action::Other(_) => MethodLabel::Other,
+            Action::GetPrompt(_) => MethodLabel::GetPrompt,
+            Action::ReadResource(_) | Action::ReadTemplate(_) | Action::Listen { .. } => MethodLabel::ReadResource,
+            Action::Method(_) | Action::Unknown(_) => MethodLabel::Other,
         }
     }
 
@@ -135,25 +148,50 @@ fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
 }
 
 fn request<'a>(method: &'a str, message: &'a Message, era: Era) -> Result<Action<'a>, Refused> {
+    let params = &message.params;
     Ok(match (method, era) {
-        ("initialize" | "ping" | "logging/setLevel", Era::Legacy) => Action::Session,
-        ("server/discover", Era::Modern) => Action::Session,
-        ("subscriptions/listen", Era::Modern) if !message.params.listens_further => Action::Session,
+        ("initialize" | "ping" | "logging/setLevel", Era::Legacy) | ("server/discover", Era::Modern) => Action::Session,
+        ("subscriptions/listen", Era::Modern) => {
+            Action::Listen { resources: &params.listens.resources, further: params.listens.further }
+        }
         ("tools/list", _) => Action::List(Catalog::Tools),
         ("prompts/list", _) => Action::List(Catalog::Prompts),
         ("resources/list", _) => Action::List(Catalog::Resources),
         ("resources/templates/list", _) => Action::List(Catalog::ResourceTemplates),
-        ("tools/call", _) => match message.params.name.text() {
-            Some(name) => Action::CallTool(name),
-            None => return Err(Refused::new(code::INVALID_PARAMS, "params.name must be a string")),
-        },
+        ("tools/call", _) => Action::CallTool(text(&params.name, "params.name must be a string")?),
+        ("prompts/get", _) => Action::GetPrompt(text(&params.name, "params.name must be a string")?),
+        ("resources/read", _) | ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => {
+            Action::ReadResource(text(&params.uri, "params.uri must be a string")?)
+        }
+        ("completion/complete", _) => completed(&params.reference)?,
         // Known, but of the other era: the client learns that it must speak the other one (rows 28, 40, 67).
         ("initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe", Era::Modern) => {
             return Err(Refused { status: http::StatusCode::NOT_FOUND, ..other_era() });
         }
         ("server/discover" | "subscriptions/listen", Era::Legacy) => return Err(other_era()),
-        (method, _) => Action::Other(method),
+        (method, _) if !may_be_taken_for_another(method) => Action::Method(method),
+        (method, _) => Action::Unknown(method),
     })
+}
+
+fn text<'a>(member: &'a Member, otherwise: &'static str) -> Result<&'a str, Refused> {
+    member.text().ok_or(Refused::new(code::INVALID_PARAMS, otherwise))
+}
+
+/// Completing is a look at what is completed. A reference that could be read as both is neither.
+fn completed(reference: &Reference) -> Result<Action<'_>, Refused> {
+    let Reference { kind, name, uri } = reference;
+    match (kind.text(), name, uri) {
+        (Some("ref/prompt"), Member::Text(name), Member::Absent) => Ok(Action::GetPrompt(name)),
+        (Some("ref/resource"), Member::Absent, Member::Text(uri)) => Ok(Action::ReadTemplate(uri)),
+        _ => Err(Refused::new(code::INVALID_PARAMS, "params.ref must name a prompt or a resource")),
+    }
+}
+
+/// Whether a lax server could run one of the methods that are decided on by more than their name.
+fn may_be_taken_for_another(method: &str) -> bool {
+    let plain = method.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    !plain || DECIDED_FURTHER.iter().any(|known| known.eq_ignore_ascii_case(method))
 }
 
 fn other_era() -> Refused {
@@ -165,7 +203,10 @@ fn notification(method: &str, era: Era) -> Action<'_> {
     match (method, era) {
         ("notifications/cancelled" | "notifications/progress", _)
         | ("notifications/initialized" | "notifications/roots/list_changed", Era::Legacy) => Action::Session,
-        (method, _) => Action::Other(method),
+        (method, _) if method.starts_with("notifications/") && !may_be_taken_for_another(method) => {
+            Action::Method(method)
+        }
+        (method, _) => Action::Unknown(method),
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum MethodLabel {
     Session,
     List,
     CallTool,
+    GetPrompt,
+    ReadResource,
     Other,
     /// Refused before it was read.
     Unread,

@@ -179,19 +179,11 @@ impl Filter {
         Ok(Some(format!("[{}]", shown.join(","))))
     }
 
+    /// An element without a readable key, or with two, could be asked for by nothing that was decided on.
     fn shows(&self, catalog: Catalog, element: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Tool<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-        }
-        match catalog {
-            // A tool without a readable name, or with two, could be called by nothing that was decided on.
-            Catalog::Tools => serde_json::from_str::<Tool<'_>>(element)
-                .is_ok_and(|tool| self.config.current().policy.shows_tool(&self.principal, &tool.name)),
-            // No rule can allow these yet.
-            Catalog::Prompts | Catalog::Resources | Catalog::ResourceTemplates => false,
-        }
+        let Ok(members) = serde_json::from_str::<Members<'_>>(element) else { return false };
+        let key = members.get(catalog.key()).and_then(|key| serde_json::from_str::<Cow<'_, str>>(key.get()).ok());
+        key.is_some_and(|key| self.config.current().policy.shows(&self.principal, catalog, &key))
     }
 
     /// An event as the caller may see it; none if it is not fit to be seen.

@@ -1,10 +1,10 @@
-//! Who may call which tool.
+//! Who may use what of a server.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who may call which tool.
+/// Who may use what of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("spec.access.rules: two rules have the same name: give each its own, audit lines call them by it"))]
@@ -15,10 +15,15 @@ pub struct Access {
     pub rules: Vec<AccessRule>,
 }
 
-/// One rule: it matches when one of its principals and one of its tools do.
+/// One rule: it matches when one of its principals does and what is asked for is in one of its lists. It needs at least
+/// one of `tools`, `prompts`, `resources` and `methods`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods)").message("spec.access.rules[] needs at least one of tools, prompts, resources and methods: list what the rule is about, '*' for all"))]
+#[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("spec.access.rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
 pub struct AccessRule {
     /// Name of the rule in audit lines.
     #[schemars(length(min = 1, max = 63))]
@@ -32,9 +37,29 @@ pub struct AccessRule {
     #[schemars(length(min = 1, max = 32))]
     pub principals: Vec<PrincipalMatch>,
 
-    /// Tools that it is about, as globs: any of these.
+    /// Tools that it is about, as globs: any of these. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
     pub tools: Vec<String>,
+
+    /// Prompts that it is about, as globs of their names: to get them and to complete their arguments. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
+    pub prompts: Vec<String>,
+
+    /// Resources that it is about, as globs of their URIs: to read them and to hear of their changes. A template is shown
+    /// if it matches as it is written; a URI is only read in its normal form (no `..`, no `//` in its path, nothing
+    /// escaped without need). Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 256)))]
+    pub resources: Vec<String>,
+
+    /// Further methods that it is about, as globs: `tasks/*`, or one that an extension defines. The server alone keeps
+    /// callers apart there. What the other lists are about, and what belongs to every session, is not changed by it.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
+    pub methods: Vec<String>,
 }
 
 /// What a matching rule does.

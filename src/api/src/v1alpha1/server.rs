@@ -68,7 +68,7 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// Who may call which tool. Default: nobody any.
+    /// Who may use which tools, prompts and resources. Default: nobody any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 

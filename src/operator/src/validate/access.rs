@@ -1,4 +1,4 @@
-//! Who may call what, from the manifest's words to the proxy's.
+//! Who may use what, from the manifest's words to the proxy's.
 
 use cardea_api::v1alpha1::{Effect, McpServerSpec, PrincipalMatch};
 use cardea_contract as contract;
@@ -31,6 +31,9 @@ pub(super) fn rules(
             },
             principals,
             tools: rule.tools.clone(),
+            prompts: rule.prompts.clone(),
+            resources: rule.resources.clone(),
+            methods: rule.methods.clone(),
         });
     }
     Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;

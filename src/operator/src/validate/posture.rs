@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cardea_api::v1alpha1::{AuditLevel, Effect, McpServerSpec};
+use cardea_api::v1alpha1::{AccessRule, AuditLevel, Effect, McpServerSpec};
 use cardea_contract as contract;
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -27,18 +27,23 @@ pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication
     };
     let every_name = |glob: &str| glob.contains('*') && glob.chars().all(|letter| matches!(letter, '*' | '?'));
     let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
-    let every_tool_to_all = rules.iter().any(|rule| {
-        rule.effect.unwrap_or_default() == Effect::Allow
-            && rule.tools.iter().any(|tool| every_name(tool))
-            && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
-    });
+    let all_to_all = |globs: fn(&AccessRule) -> &[String]| {
+        rules.iter().any(|rule| {
+            rule.effect.unwrap_or_default() == Effect::Allow
+                && globs(rule).iter().any(|glob| every_name(glob))
+                && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
+        })
+    };
     let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
     [
         (spec.audit.as_ref().is_some_and(|audit| audit.level == Some(AuditLevel::None)), "AuditOff"),
         (network.ingress.is_some_and(|ingress| open(&ingress.from)), "IngressFromAnywhere"),
         (network.egress.is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))), "EgressToAnywhere"),
         (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
-        (every_tool_to_all, "EveryToolToAll"),
+        (all_to_all(|rule| &rule.tools), "EveryToolToAll"),
+        (all_to_all(|rule| &rule.prompts), "EveryPromptToAll"),
+        (all_to_all(|rule| &rule.resources), "EveryResourceToAll"),
+        (all_to_all(|rule| &rule.methods), "EveryMethodToAll"),
     ]
     .into_iter()
     .filter(|(opened, _)| *opened)
@@ -86,15 +91,22 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_is_every_tool_however_it_is_spelled() {
-        let rule = |tool: &str, effect: &str| {
+    fn all_is_all_however_it_is_spelled() {
+        let rule = |list: &str, glob: &str, effect: &str| {
             let principals = [json!({"anyAuthenticated": true})];
-            json!({"access": {"rules": [{"name": "r", "effect": effect, "principals": principals, "tools": [tool]}]}})
+            json!({"access": {"rules": [{"name": "r", "effect": effect, "principals": principals, list: [glob]}]}})
         };
-        for glob in ["*", "**", "?*"] {
-            assert_eq!(of_spec(rule(glob, "Allow")), ["EveryToolToAll"], "{glob}");
-            assert!(of_spec(rule(glob, "Deny")).is_empty(), "{glob}");
+        for (list, word) in [
+            ("tools", "EveryToolToAll"),
+            ("prompts", "EveryPromptToAll"),
+            ("resources", "EveryResourceToAll"),
+            ("methods", "EveryMethodToAll"),
+        ] {
+            for glob in ["*", "**", "?*"] {
+                assert_eq!(of_spec(rule(list, glob, "Allow")), [word], "{glob}");
+                assert!(of_spec(rule(list, glob, "Deny")).is_empty(), "{glob}");
+            }
+            assert!(of_spec(rule(list, "get-*", "Allow")).is_empty());
         }
-        assert!(of_spec(rule("get-*", "Allow")).is_empty());
     }
 }

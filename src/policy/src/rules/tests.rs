@@ -1,7 +1,7 @@
 //! The algebra of the rules, one property each.
 
 use super::*;
-use crate::{Catalog, Evidence};
+use crate::Evidence;
 
 fn principal(groups: &[&str]) -> Principal {
     let mut alice = Principal::named("alice".into(), u64::MAX, Evidence::Token { issuer: "corp".into() });
@@ -15,6 +15,9 @@ fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -
         effect,
         principals: vec![principal],
         tools: tools.iter().map(ToString::to_string).collect(),
+        prompts: vec![],
+        resources: vec![],
+        methods: vec![],
     }
 }
 
@@ -68,7 +71,11 @@ fn a_list_shows_exactly_what_a_call_may_use() {
     let policy = Policy::compile(&rules).unwrap();
     for tool in ["get-env", "get-sum", "echo", ""] {
         let who = principal(&["dev"]);
-        assert_eq!(policy.shows_tool(&who, tool), policy.decide(&who, Action::CallTool(tool)).is_ok(), "{tool}");
+        assert_eq!(
+            policy.shows(&who, Catalog::Tools, tool),
+            policy.decide(&who, Action::CallTool(tool)).is_ok(),
+            "{tool}"
+        );
     }
 }
 
@@ -98,26 +105,96 @@ fn the_evidence_decides_who_a_name_is() {
 }
 
 #[test]
-fn a_method_without_an_action_of_its_own_is_refused_even_to_all() {
-    let policy = Policy::compile(&[rule("all", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"])]).unwrap();
+fn each_field_permits_its_own_kind_only() {
+    let mut all = rule("all", Effect::Allow, PrincipalMatch::AnyAuthenticated, &[]);
     let who = principal(&[]);
-    let denial = policy.decide(&who, Action::Other("resources/read")).unwrap_err();
-    assert_eq!(denial.reason, DenialReason::UnknownMethod);
+    let permits = |edit: fn(&mut Rule)| {
+        let mut rule = all.clone();
+        edit(&mut rule);
+        let policy = Policy::compile(&[rule]).unwrap();
+        [
+            Action::CallTool("a"),
+            Action::GetPrompt("a"),
+            Action::ReadResource("a:b"),
+            Action::ReadTemplate("a:{b}"),
+            Action::Method("a"),
+            Action::Unknown("a"),
+        ]
+        .map(|action| policy.decide(&who, action).is_ok())
+    };
+    assert_eq!(permits(|rule| rule.tools = vec!["*".into()]), [true, false, false, false, false, false]);
+    assert_eq!(permits(|rule| rule.prompts = vec!["*".into()]), [false, true, false, false, false, false]);
+    assert_eq!(permits(|rule| rule.resources = vec!["*".into()]), [false, false, true, true, false, false]);
+    assert_eq!(permits(|rule| rule.methods = vec!["*".into()]), [false, false, false, false, true, false]);
+    all.tools = vec!["a".into()];
+    let policy = Policy::compile(&[all]).unwrap();
+    assert_eq!(policy.decide(&who, Action::Method("tasks/get")).unwrap_err().reason, DenialReason::NothingAllows);
+    assert_eq!(policy.decide(&who, Action::Unknown("x")).unwrap_err().reason, DenialReason::UnknownMethod);
     assert!(policy.decide(&who, Action::Session).is_ok());
     assert!(policy.decide(&who, Action::List(Catalog::Tools)).is_ok());
 }
 
 #[test]
+fn resources_are_known_by_a_uri_that_reads_in_one_way() {
+    let mut docs = rule("docs", Effect::Allow, PrincipalMatch::AnyAuthenticated, &[]);
+    docs.resources = vec!["file:///docs/*".into()];
+    let mut secret = rule("secret", Effect::Deny, PrincipalMatch::AnyAuthenticated, &[]);
+    secret.resources = vec!["file:///docs/secret*".into()];
+    let policy = Policy::compile(&[docs, secret]).unwrap();
+    let who = principal(&[]);
+    for (uri, expected) in [
+        ("file:///docs/a.md", true),
+        ("file:///docs/secret.md", false),
+        ("file:///docs/../etc/passwd", false),
+        ("file:///docs//secret.md", false),
+        ("file:///docs/%73ecret.md", false),
+        ("file:///etc/passwd", false),
+    ] {
+        assert_eq!(policy.decide(&who, Action::ReadResource(uri)).is_ok(), expected, "{uri}");
+        assert_eq!(policy.shows(&who, Catalog::Resources, uri), expected, "{uri}");
+    }
+    assert!(policy.shows(&who, Catalog::ResourceTemplates, "file:///docs/{+path}"));
+    assert!(!policy.shows(&who, Catalog::ResourceTemplates, "file:///{+path}"));
+}
+
+#[test]
+fn who_listens_may_read_each_resource_and_use_what_else_there_is() {
+    let mut docs = rule("docs", Effect::Allow, group("dev"), &[]);
+    docs.resources = vec!["file:///docs/*".into()];
+    let mut tasks = rule("tasks", Effect::Allow, group("ops"), &[]);
+    tasks.methods = vec!["subscriptions/listen".into()];
+    let policy = Policy::compile(&[docs, tasks]).unwrap();
+    let (inside, outside) = ("file:///docs/a".to_owned(), "file:///etc/a".to_owned());
+    for (groups, resources, further, expected) in [
+        (&[][..], vec![], false, true),
+        (&["dev"], vec![inside.clone()], false, true),
+        (&["dev"], vec![inside.clone(), outside.clone()], false, false),
+        (&["dev"], vec![outside, inside.clone()], false, false),
+        (&["dev"], vec![inside.clone()], true, false),
+        (&["ops"], vec![], true, true),
+        (&["ops"], vec![inside], true, false),
+    ] {
+        let action = Action::Listen { resources: &resources, further };
+        assert_eq!(policy.decide(&principal(groups), action).is_ok(), expected, "{groups:?} {resources:?} {further}");
+    }
+}
+
+#[test]
 fn a_set_with_a_rule_that_makes_no_sense_is_refused_whole() {
     let good = rule("good", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["echo"]);
-    let mut nobody = good.clone();
-    nobody.principals.clear();
-    let mut nothing = good.clone();
-    nothing.tools.clear();
-    let mut glob = good.clone();
-    glob.tools = vec!["a[b]".into()];
-    for bad in [nobody, nothing, glob] {
-        let error = Policy::compile(&[good.clone(), bad]).unwrap_err().to_string();
+    let bad = |edit: fn(&mut Rule)| {
+        let mut bad = good.clone();
+        edit(&mut bad);
+        Policy::compile(&[good.clone(), bad]).unwrap_err().to_string()
+    };
+    for error in [
+        bad(|rule| rule.principals.clear()),
+        bad(|rule| rule.tools.clear()),
+        bad(|rule| rule.tools = vec!["a[b]".into()]),
+        bad(|rule| rule.prompts = vec!["a b".into()]),
+        bad(|rule| rule.resources = vec!["file:///a b".into()]),
+        bad(|rule| rule.methods = vec![String::new()]),
+    ] {
         assert!(error.contains("\"good\""), "{error}");
     }
 }

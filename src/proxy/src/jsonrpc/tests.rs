@@ -26,17 +26,21 @@ fn what_decides_is_read() {
 }
 
 #[test]
-fn what_listens_further_than_lists_is_seen() {
+fn what_is_listened_to_is_read() {
     let listens = |filter: &str| {
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{filter}}}}}"#
         );
-        read(text.as_bytes()).map(|message| message.params.listens_further)
+        read(text.as_bytes()).map(|message| (message.params.listens.resources.len(), message.params.listens.further))
     };
-    assert_eq!(listens(r#"{"toolsListChanged":true,"promptsListChanged":false}"#), Ok(false));
-    assert_eq!(listens(r#"{"toolsListChanged":true,"resourceSubscriptions":["file:///etc"]}"#), Ok(true));
-    assert_eq!(listens(r#"{"other":true}"#), Ok(true));
+    assert_eq!(listens(r#"{"toolsListChanged":true,"promptsListChanged":false}"#), Ok((0, false)));
+    assert_eq!(listens(r#"{"toolsListChanged":true,"resourceSubscriptions":["file:///etc","a:b"]}"#), Ok((2, false)));
+    assert_eq!(listens(r#"{"resourceSubscriptions":null}"#), Ok((0, false)));
+    assert_eq!(listens(r#"{"other":true}"#), Ok((0, true)));
     assert_eq!(listens(r#"{"toolsListChanged":[]}"#), Err(Malformed::Invalid));
+    assert_eq!(listens(r#"{"resourceSubscriptions":"file:///etc"}"#), Err(Malformed::Invalid));
+    assert_eq!(listens(r#"{"resourceSubscriptions":[{"uri":"file:///etc"}]}"#), Err(Malformed::Invalid));
+    assert_eq!(listens(r#"{"ResourceSubscriptions":["file:///etc"]}"#), Err(Malformed::Invalid));
     assert_eq!(listens(r#"["resourceSubscriptions"]"#), Err(Malformed::Invalid));
 }
 

@@ -24,17 +24,22 @@ fn methods_by_era() {
         ("ping", Ok(Action::Session), Err(-32601)),
         ("logging/setLevel", Ok(Action::Session), Err(-32601)),
         ("server/discover", Err(-32601), Ok(Action::Session)),
-        ("subscriptions/listen", Err(-32601), Ok(Action::Session)),
+        ("subscriptions/listen", Err(-32601), Ok(Action::Listen { resources: &[], further: false })),
         ("tools/list", Ok(Action::List(Catalog::Tools)), Ok(Action::List(Catalog::Tools))),
         ("resources/list", Ok(Action::List(Catalog::Resources)), Ok(Action::List(Catalog::Resources))),
-        ("completion/complete", Ok(Action::Other("completion/complete")), Ok(Action::Other("completion/complete"))),
+        ("completion/complete", Err(-32602), Err(-32602)),
+        ("prompts/get", Err(-32602), Err(-32020)),
+        ("resources/read", Err(-32602), Err(-32020)),
+        ("resources/subscribe", Err(-32602), Err(-32601)),
         (
             "notifications/cancelled",
-            Ok(Action::Other("notifications/cancelled")),
-            Ok(Action::Other("notifications/cancelled")),
+            Ok(Action::Method("notifications/cancelled")),
+            Ok(Action::Method("notifications/cancelled")),
         ),
-        ("Tools/List", Ok(Action::Other("Tools/List")), Ok(Action::Other("Tools/List"))),
-        ("tasks/get", Ok(Action::Other("tasks/get")), Ok(Action::Other("tasks/get"))),
+        ("Tools/List", Ok(Action::Method("Tools/List")), Ok(Action::Method("Tools/List"))),
+        ("Tools/Call", Ok(Action::Unknown("Tools/Call")), Ok(Action::Unknown("Tools/Call"))),
+        ("tools/call ", Ok(Action::Unknown("tools/call ")), Err(-32020)),
+        ("tasks/get", Ok(Action::Method("tasks/get")), Ok(Action::Method("tasks/get"))),
     ] {
         let asked = |pairs: &[(&'static str, &str)], params: &str| {
             let message = message(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#));
@@ -52,7 +57,37 @@ fn methods_by_era() {
 #[test]
 fn a_call_sent_as_a_notification_is_no_call() {
     let text = message(r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"echo"}}"#);
-    assert_eq!(of_message(&headers(&[]), &text).unwrap().action, Action::Other("tools/call"));
+    assert_eq!(of_message(&headers(&[]), &text).unwrap().action, Action::Unknown("tools/call"));
+    let text = message(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+    assert_eq!(of_message(&headers(&[]), &text).unwrap().action, Action::Method("notifications/x"));
+}
+
+#[test]
+fn completing_is_about_what_is_completed() {
+    let action = |reference: &str| {
+        let text = message(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{{"ref":{reference},"argument":{{}}}}}}"#
+        ));
+        of_message(&headers(&[]), &text).map(|asked| format!("{:?}", asked.action)).map_err(|refused| refused.code)
+    };
+    assert_eq!(action(r#"{"type":"ref/prompt","name":"a","title":"A"}"#), Ok(r#"GetPrompt("a")"#.into()));
+    assert_eq!(action(r#"{"type":"ref/resource","uri":"a:{b}"}"#), Ok(r#"ReadTemplate("a:{b}")"#.into()));
+    for odd in [r#"{"type":"ref/prompt","name":"a","uri":"a:b"}"#, r#"{"type":"ref/x","name":"a"}"#, "{}"] {
+        assert_eq!(action(odd), Err(-32602), "{odd}");
+    }
+}
+
+#[test]
+fn prompts_and_resources_are_named() {
+    for (method, params, expected) in [
+        ("prompts/get", r#"{"name":"a"}"#, r#"GetPrompt("a")"#),
+        ("resources/read", r#"{"uri":"a:b"}"#, r#"ReadResource("a:b")"#),
+        ("resources/subscribe", r#"{"uri":"a:b"}"#, r#"ReadResource("a:b")"#),
+        ("resources/unsubscribe", r#"{"uri":"a:b"}"#, r#"ReadResource("a:b")"#),
+    ] {
+        let text = message(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#));
+        assert_eq!(format!("{:?}", of_message(&headers(&[]), &text).unwrap().action), expected);
+    }
 }
 
 #[test]
