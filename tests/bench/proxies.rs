@@ -82,6 +82,7 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         rules: vec![],
         limits: contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 },
         audit: contract::AuditLevel::Decisions,
+        redact: contract::Redact::default(),
     };
     std::fs::write(folder.join("proxy.json"), serde_json::to_vec(&config)?)?;
     Ok(())

@@ -164,5 +164,5 @@ async fn answers_bring_no_headers_of_the_servers_own() {
     let answer = world.alice(list("ping")).await;
     let mut names: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
     names.sort();
-    assert_eq!(names, ["content-length", "content-type", "date", "mcp-session-id"]);
+    assert_eq!(names, ["content-length", "content-type", "date", "mcp-session-id", "x-request-id"]);
 }

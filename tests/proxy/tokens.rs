@@ -284,7 +284,8 @@ async fn the_server_sees_who_calls_and_no_token() {
     let seen = world.server.only();
     let mut names: Vec<_> = seen.headers.keys().map(ToString::to_string).collect();
     names.sort();
-    let expected = ["accept", "accept-encoding", "content-length", "content-type", "host", "x-cardea-identity"];
+    let expected =
+        ["accept", "accept-encoding", "content-length", "content-type", "host", "traceparent", "x-cardea-identity"];
     assert_eq!(names, expected);
     assert_eq!(seen.header("host"), format!("127.0.0.1:{}", world.server.port));
     assert_eq!(seen.header("accept-encoding"), "identity");

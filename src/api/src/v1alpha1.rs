@@ -18,7 +18,7 @@ pub use access::{Access, AccessRule, ClaimMatch, Effect, PrincipalMatch, Service
 pub use auth::{
     AttributeClaim, Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts, McpAuthPolicySpec,
 };
-pub use limits::{Audit, AuditLevel, Limits};
+pub use limits::{Audit, AuditLevel, Limits, Redact};
 pub use network::{Egress, EgressDestination, Ingress, Network};
 pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};
 pub use server::{McpServer, McpServerSpec};

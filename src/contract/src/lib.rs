@@ -11,6 +11,6 @@ pub mod pod;
 
 pub use proxy::{
     AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, Issuer, KeySource, Limits, PrincipalMatch,
-    ProxyConfig, Rule, TokenKind, Upstream,
+    ProxyConfig, Redact, Rule, TokenKind, Upstream,
 };
 pub use report::{Handshake, HandshakeFailure, Leaf, ProxyReport, ServerInfo};

@@ -33,6 +33,9 @@ pub struct ProxyConfig {
     pub limits: Limits,
     /// What is audited.
     pub audit: AuditLevel,
+    /// What is cut out of whatever is written down, beyond what always is.
+    #[serde(default, skip_serializing_if = "Redact::is_empty")]
+    pub redact: Redact,
 }
 
 /// Where the MCP server listens.
@@ -226,6 +229,30 @@ pub struct Limits {
 pub enum AuditLevel {
     /// Nothing.
     None,
-    /// One line a decision, without argument values.
+    /// One line a decision and one an outcome, without argument values.
     Decisions,
+    /// The same, with the arguments of calls as far as [`Redact`] lets them show.
+    Full,
+}
+
+/// What is cut out of whatever is written down, beyond what always is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redact {
+    /// Words in the name of a member whose value is cut out, in whatever case and with whatever separators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// JSON pointers into the arguments (RFC 6901), `*` for any one member or element: what stands there is cut out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Regular expressions: what they match is cut out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<String>,
+}
+
+impl Redact {
+    /// Whether it adds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.paths.is_empty() && self.patterns.is_empty()
+    }
 }

@@ -11,6 +11,7 @@ use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, Secret, Workload};
 use cardea_contract as contract;
 use cardea_contract::pod;
+use cardea_policy::Redaction;
 use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
@@ -57,6 +58,8 @@ pub struct ValidatedServer {
     pub limits: contract::Limits,
     /// What is audited.
     pub audit: contract::AuditLevel,
+    /// What is cut out of what is written down; known to compile.
+    pub redact: contract::Redact,
     /// Openings that make it less than closed.
     pub posture: Vec<String>,
 }
@@ -206,7 +209,9 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         audit: match spec.audit.clone().unwrap_or_default().level.unwrap_or_default() {
             AuditLevel::None => contract::AuditLevel::None,
             AuditLevel::Decisions => contract::AuditLevel::Decisions,
+            AuditLevel::Full => contract::AuditLevel::Full,
         },
+        redact: redact(spec)?,
         namespace,
         name,
     })
@@ -255,9 +260,29 @@ fn limits(spec: &McpServerSpec) -> contract::Limits {
     }
 }
 
+fn redact(spec: &McpServerSpec) -> Result<contract::Redact, Rejection> {
+    let asked = spec.audit.clone().unwrap_or_default().redact.unwrap_or_default();
+    let redact = contract::Redact { keys: asked.keys, paths: asked.paths, patterns: asked.patterns };
+    match Redaction::compile(&redact) {
+        Ok(_) => Ok(redact),
+        Err(error) => Err(Rejection::invalid(format!("spec.audit.redact.{error}"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_cut_out_is_named() {
+        let spec = |patterns: &str| {
+            let spec = serde_json::json!({"source": {}, "audit": {"redact": {"patterns": [patterns]}}});
+            redact(&serde_json::from_value(spec).unwrap())
+        };
+        assert_eq!(spec("acct-[0-9]+").unwrap().patterns, ["acct-[0-9]+"]);
+        let message = spec("acct-(").unwrap_err().message;
+        assert!(message.starts_with("spec.audit.redact.patterns: \"acct-(\" is no usable"), "{message}");
+    }
 
     #[test]
     fn an_account_is_named_as_kubernetes_names_them() {

@@ -5,9 +5,11 @@
 
 mod decision;
 mod principal;
+mod redaction;
 mod rules;
 mod uri;
 
 pub use decision::{Action, Catalog, Denial, DenialReason, Permit};
 pub use principal::{Evidence, Principal};
+pub use redaction::{Redaction, RedactionError};
 pub use rules::{CompileError, Policy};

@@ -81,7 +81,7 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(shared): State<Shared>) -> axum::response::Response {
-    match shared.proxy.metrics.exposition() {
+    match shared.proxy.metrics.exposition(&shared.proxy.config) {
         Ok(text) => {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
         }

@@ -1,13 +1,16 @@
-//! One line of JSON a decision: who asked for what, and what was said. No argument, no token, no body, no query.
+//! One line of JSON for each decision and for what became of it. No token, no body, no query, and of arguments what may be
+//! shown.
 //!
-//! Does not decide, and knows no more of a request than the line says.
+//! Does not decide, and knows no more of a request than the line says ([`crate::account`] keeps it).
 
+use std::borrow::Cow;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use cardea_contract::AuditLevel;
-use serde::Serialize;
+use prometheus_client::encoding::EncodeLabelValue;
+use serde::{Serialize, Serializer};
+
+use crate::arguments::Arguments;
 
 /// Longest method or tool name in a line. What is longer is cut: a line must stay one line of bounded length.
 const MAX_NAME: usize = 256;
@@ -35,25 +38,77 @@ pub(crate) enum Verdict {
     Unauthenticated,
 }
 
+/// What a line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Event {
+    /// What was decided. Of a refusal it is all there is to tell.
+    Decision,
+    /// What became of what was permitted.
+    Outcome,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, EncodeLabelValue)]
+pub(crate) enum End {
+    /// With its last byte.
+    Complete,
+    /// Here or at the server, before that.
+    Broken,
+    /// The caller went, or the proxy stopped.
+    Left,
+}
+
 /// One line.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Line<'a> {
+    pub(crate) event: Event,
+    /// The proxy's id of the request: the same in both lines, and in the answer's `x-request-id`.
+    pub(crate) request: &'a str,
+    /// Trace id (W3C Trace Context).
+    pub(crate) trace: &'a str,
     pub(crate) decision: Verdict,
     /// Rule that permitted or refused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rule: Option<&'a str>,
-    /// Why, when no rule says so.
+    /// Why, when no rule says so; of an outcome, why there is no answer of the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub(crate) subject: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub(crate) method: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub(crate) tool: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub(crate) prompt: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cut")]
+    pub(crate) resource: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) method: Option<&'a str>,
+    pub(crate) arguments: Option<&'a Arguments>,
+    /// Bytes of the request's body.
+    pub(crate) request_bytes: u64,
+    /// Until this was decided; of an outcome, until the answer began.
+    pub(crate) latency_ms: f64,
+    /// HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tool: Option<&'a str>,
+    pub(crate) status: Option<u16>,
+    /// Until the last byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duration_ms: Option<f64>,
+    /// Bytes of the answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<End>,
+    /// Code of the JSON-RPC error that the server answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<i32>,
+    /// The tool's result says that it failed (`isError`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tool_error: bool,
     /// Address the connection came from.
     pub(crate) peer: std::net::IpAddr,
     /// Namespace and name of the server.
@@ -66,51 +121,30 @@ pub(crate) struct Line<'a> {
 struct Written<'a> {
     /// Tells audit lines from others in the same stream.
     kind: &'static str,
-    time: String,
-    request: String,
+    #[serde(serialize_with = "as_text")]
+    time: jiff::Timestamp,
     #[serde(flatten)]
     line: &'a Line<'a>,
 }
 
 /// Writes lines, in order.
-pub(crate) struct Audit {
-    sink: Mutex<AuditSink>,
-    /// Tells requests of one process from those of another.
-    process: u64,
-    requests: AtomicU64,
-}
+pub(crate) struct Audit(Mutex<AuditSink>);
 
 impl Audit {
     pub(crate) fn new(sink: AuditSink) -> Self {
-        let mut seed = [0; 8];
-        // Only to tell processes apart: zero would do, if there were no randomness.
-        let _ = aws_lc_rs::rand::fill(&mut seed);
-        Self { sink: Mutex::new(sink), process: u64::from_ne_bytes(seed), requests: AtomicU64::new(0) }
+        Self(Mutex::new(sink))
     }
 
-    /// Writes a line, before anything is done about what was decided.
+    /// Writes a line.
     ///
     /// # Errors
     /// The line could not be written.
-    pub(crate) fn write(&self, level: AuditLevel, mut line: Line<'_>) -> std::io::Result<()> {
-        match level {
-            AuditLevel::None => return Ok(()),
-            AuditLevel::Decisions => {}
-        }
-        line.method = line.method.map(cut);
-        line.tool = line.tool.map(cut);
-        line.subject = line.subject.map(cut);
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let written = Written {
-            kind: "audit",
-            time: jiff::Timestamp::now().to_string(),
-            request: format!("{:016x}-{number:x}", self.process),
-            line: &line,
-        };
-        let mut bytes = Vec::with_capacity(512);
+    pub(crate) fn write(&self, line: &Line<'_>) -> std::io::Result<()> {
+        let written = Written { kind: "audit", time: jiff::Timestamp::now(), line };
+        let mut bytes = Vec::with_capacity(1024);
         written.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Printable))?;
         bytes.push(b'\n');
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sink.0.write_all(&bytes)?;
         sink.0.flush()
     }
@@ -135,6 +169,12 @@ impl serde_json::ser::Formatter for Printable {
     }
 }
 
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or_default()
+fn as_text<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+#[expect(clippy::ref_option, reason = "serde gives it so")]
+fn cut<S: Serializer>(text: &Option<Cow<'_, str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = text.as_deref().unwrap_or_default();
+    serializer.serialize_str(text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or_default())
 }

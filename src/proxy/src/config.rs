@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use cardea_contract::ProxyConfig;
-use cardea_policy::{CompileError, Policy};
+use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
 
 use crate::authn::jwks::{Fetching, KeySourceError};
 use crate::authn::{self, TrustedIssuer};
@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: ProxyConfig,
     /// Its rules, compiled.
     pub(crate) policy: Policy,
+    /// What may not be written down.
+    pub(crate) redaction: Redaction,
     /// The endpoint that is answered, with its RFC 9728 metadata.
     pub(crate) endpoint: Endpoint,
     /// Its issuers, each with its own keys.
@@ -47,6 +49,9 @@ pub enum ConfigError {
     /// A rule that makes no sense.
     #[error("the rules do not compile")]
     Rules(#[from] CompileError),
+    /// What is to be cut out makes no sense.
+    #[error("redact cannot be used")]
+    Redact(#[from] RedactionError),
     /// A field that makes no sense.
     #[error("{field}: {problem}")]
     Field {
@@ -72,6 +77,7 @@ impl Snapshot {
         validate(&config)?;
         let endpoint = Endpoint::new(&config)?;
         let policy = Policy::compile(&config.rules)?;
+        let redaction = Redaction::compile(&config.redact)?;
         let mut issuers = Vec::with_capacity(config.authentication.issuers.len());
         for issuer in &config.authentication.issuers {
             let kept = former.and_then(|former| former.issuers.iter().find(|kept| kept.config == *issuer));
@@ -83,7 +89,7 @@ impl Snapshot {
                 ),
             });
         }
-        Ok(Self { config, policy, endpoint, issuers })
+        Ok(Self { config, policy, redaction, endpoint, issuers })
     }
 }
 

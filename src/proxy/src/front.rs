@@ -7,26 +7,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cardea_contract::{ClientAuth, pod};
-use cardea_policy::{Action, Denial, DenialReason, Principal};
+use cardea_policy::Action;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use crate::audit::{Line, Verdict};
+use crate::account::{Account, Followed};
+use crate::authn;
 use crate::authn::certificate::Presented;
-use crate::authn::{self, Stop};
 use crate::config::Snapshot;
 use crate::host;
-use crate::jsonrpc::{self, Id};
+use crate::jsonrpc;
 use crate::limits::{Slot, Slots};
 use crate::listener::Connection;
-use crate::mcp::{self, Asked};
-use crate::metrics::{DecisionLabel, MethodLabel, Outcome};
+use crate::mcp;
 use crate::refusal::Refusal;
 use crate::reply::{self, Body};
-use crate::response::{self, Expected, Filter, Unfit};
+use crate::response::{self, Expected, Filter};
 use crate::tls::Anchor;
 use crate::upstream::Outgoing;
 use crate::{Proxy, headers, limits, report};
@@ -42,38 +41,32 @@ const METHODS_READ: HeaderValue = HeaderValue::from_static("GET");
 struct Scene<'a> {
     proxy: &'a Proxy,
     snapshot: &'a Snapshot,
-    connection: &'a Connection,
     certificate: Option<(&'a Presented, Anchor)>,
 }
 
 /// Answers a request.
-pub(crate) async fn serve(proxy: &Proxy, connection: &Connection, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(
+    proxy: &Arc<Proxy>,
+    connection: &Connection,
+    request: Request<Incoming>,
+) -> Response<Followed> {
     let snapshot = proxy.config.current();
     let unit = proxy.tls.current();
     let certificate = connection.certificate(&unit);
     let (head, body) = request.into_parts();
-    let scene = Scene { proxy, snapshot: &snapshot, connection, certificate };
+    let scene = Scene { proxy, snapshot: &snapshot, certificate };
     if head.uri.path() == pod::REPORT_PATH && head.method == Method::GET && scene.is_operator() {
-        return report::answer(proxy, &snapshot, &unit).await;
+        return report::answer(proxy, &snapshot, &unit).await.map(Followed::unaccounted);
     }
-    let mut known = Known::default();
-    match permitted(&scene, &head, body, &mut known).await {
+    let mut account = Account::open(proxy, &snapshot, connection.peer.ip().to_canonical(), &head.headers);
+    let response = match permitted(&scene, &head, body, &mut account).await {
         Ok(response) => response,
         Err(refusal) => {
-            scene.record_refusal(&known, &refusal);
-            refusal.response(&snapshot, known.id.as_ref())
+            account.refused(&refusal);
+            refusal.response(&snapshot, account.id.as_ref())
         }
-    }
-}
-
-/// What has become known of a request, for its audit line and its answer.
-#[derive(Default)]
-struct Known {
-    principal: Option<Arc<Principal>>,
-    id: Option<Id>,
-    method: Option<String>,
-    tool: Option<String>,
-    label: Option<MethodLabel>,
+    };
+    account.close(response)
 }
 
 /// The whole way. What this returns as an error has not reached the server, but for the last two kinds.
@@ -81,7 +74,7 @@ async fn permitted(
     scene: &Scene<'_>,
     head: &Parts,
     incoming: Incoming,
-    known: &mut Known,
+    account: &mut Account,
 ) -> Result<Response<Body>, Refusal> {
     let Scene { proxy, snapshot, .. } = *scene;
     let config = &snapshot.config;
@@ -119,14 +112,14 @@ async fn permitted(
     // Who calls: asked on every request, inside a session too (rows 17, 46).
     let certificate = scene.certificate.filter(|_| config.client_auth != ClientAuth::None);
     let principal = Arc::new(authn::authenticate(head, certificate, snapshot).await?);
-    known.principal = Some(principal.clone());
+    account.principal = Some(principal.clone());
 
     // What for. `body` is read once; these bytes are judged and these bytes are sent.
     let (body, message, _kept);
     let asked = if head.method == Method::POST {
         (body, _kept) = read(&head.headers, incoming, config.limits.max_body_bytes, &proxy.bodies).await?;
         message = jsonrpc::read(&body).map_err(|malformed| Refusal::Message(malformed.into()))?;
-        known.note(&message);
+        account.note(&body, &message);
         mcp::of_message(&head.headers, &message).map_err(Refusal::Message)?
     } else {
         body = Bytes::new();
@@ -134,20 +127,17 @@ async fn permitted(
         let asked = mcp::of_session(&head.headers, method).map_err(Refusal::Message)?;
         asked.ok_or(Refusal::Method(METHODS_MODERN))?
     };
-    known.asked(&asked);
+    account.asked(&asked);
 
     // May they.
     let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
-    scene.record_permit(known, permit.rule())?;
+    account.permitted(permit.rule())?;
 
     // Upstream: without the client's token, with our own word for who it is.
     let identity = proxy.signer.sign(&principal, &config.resource).map_err(|_| Refusal::Unsigned)?;
-    let outgoing = Outgoing {
-        method: head.method.clone(),
-        headers: headers::for_upstream(&head.headers, asked.era),
-        identity,
-        body,
-    };
+    let mut headers = headers::for_upstream(&head.headers, asked.era);
+    account.trace.write(&mut headers);
+    let outgoing = Outgoing { method: head.method.clone(), headers, identity, body };
     let limit = Duration::from_secs(config.limits.request_seconds.into());
     let answer = proxy.upstream.send(permit, &config.upstream, outgoing, limit).await?;
 
@@ -158,9 +148,7 @@ async fn permitted(
         _ => Expected::Opaque,
     };
     let filter = Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal, era: asked.era };
-    let response = response::finish(answer, expected, filter, slot, limit).await?;
-    proxy.metrics.upstream(Outcome::Ok);
-    Ok(response)
+    Ok(response::finish(answer, expected, filter, slot, limit).await?)
 }
 
 /// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of bodies.
@@ -193,25 +181,6 @@ async fn read(
     }
 }
 
-impl Known {
-    fn note(&mut self, message: &jsonrpc::Message) {
-        match &message.kind {
-            jsonrpc::Kind::Request { id, method } => {
-                self.id = Some(id.clone());
-                self.method = Some(method.clone());
-            }
-            jsonrpc::Kind::Notification { method } => self.method = Some(method.clone()),
-            jsonrpc::Kind::Answer => {}
-        }
-    }
-
-    fn asked(&mut self, asked: &Asked<'_>) {
-        self.method = Some(asked.method.to_owned());
-        self.tool = asked.tool().map(str::to_owned);
-        self.label = Some(asked.label());
-    }
-}
-
 impl Scene<'_> {
     /// Whether this is the operator, by the id that the configuration names. Only the trust domain's own authority signs
     /// for it ([`Presented::spiffe_id`]).
@@ -219,64 +188,5 @@ impl Scene<'_> {
         let config = &self.snapshot.config;
         let id = self.certificate.and_then(|(presented, anchor)| presented.spiffe_id(anchor, &config.trust_domain));
         id == Some(config.operator.as_str())
-    }
-
-    /// Before anything is done about it: what cannot be recorded does not happen.
-    fn record_permit(&self, known: &Known, rule: Option<&str>) -> Result<(), Refusal> {
-        self.proxy.metrics.request(DecisionLabel::Allow, known.label.unwrap_or(MethodLabel::Unread));
-        if self.write(known, Verdict::Allow, rule, None) { Ok(()) } else { Err(Refusal::Unrecorded) }
-    }
-
-    fn record_refusal(&self, known: &Known, refusal: &Refusal) {
-        let (label, line) = match refusal {
-            Refusal::Stop(Stop::KeysUnavailable) => (DecisionLabel::Unavailable, Some(Verdict::Unauthenticated)),
-            Refusal::Stop(_) | Refusal::NoCertificate => {
-                (DecisionLabel::Unauthenticated, Some(Verdict::Unauthenticated))
-            }
-            Refusal::Denied(_) | Refusal::Stranger(_) => (DecisionLabel::Deny, Some(Verdict::Deny)),
-            Refusal::Ambiguous | Refusal::MediaType | Refusal::TooLarge | Refusal::Slow | Refusal::Message(_) => {
-                (DecisionLabel::Malformed, Some(Verdict::Deny))
-            }
-            Refusal::NoSuchPath | Refusal::Method(_) => (DecisionLabel::Malformed, None),
-            Refusal::Busy => (DecisionLabel::Unavailable, None),
-            // Permitted before, and recorded as such.
-            Refusal::Unsigned | Refusal::Unrecorded => return,
-            Refusal::NoAnswer(_) => return self.proxy.metrics.upstream(Outcome::Failed),
-            Refusal::Unfit(Unfit(reason)) => {
-                self.proxy.metrics.upstream(Outcome::Failed);
-                return tracing::warn!(reason, method = known.method, "the server's answer is withheld");
-            }
-        };
-        self.proxy.metrics.request(label, known.label.unwrap_or(MethodLabel::Unread));
-        if let Some(verdict) = line {
-            let (rule, reason) = match refusal {
-                Refusal::Denied(Denial { reason: DenialReason::Rule(rule) }) => (Some(rule.as_ref()), None),
-                refusal => (None, Some(refusal.reason())),
-            };
-            self.write(known, verdict, rule, reason);
-        }
-    }
-
-    fn write(&self, known: &Known, decision: Verdict, rule: Option<&str>, reason: Option<&str>) -> bool {
-        let config = &self.snapshot.config;
-        let principal = known.principal.as_deref();
-        let line = Line {
-            decision,
-            rule,
-            reason,
-            subject: principal.map(|principal| principal.subject.as_str()),
-            issuer: principal.map(Principal::issuer),
-            method: known.method.as_deref(),
-            tool: known.tool.as_deref(),
-            peer: self.connection.peer.ip().to_canonical(),
-            server: (&config.namespace, &config.name),
-            generation: config.generation,
-        };
-        let outcome = self.proxy.audit.write(config.audit, line);
-        if let Err(error) = &outcome {
-            self.proxy.metrics.audit_line_lost();
-            tracing::error!(%error, "an audit line could not be written");
-        }
-        outcome.is_ok()
     }
 }

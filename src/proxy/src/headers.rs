@@ -1,5 +1,6 @@
 //! Which headers pass, in either direction: an allow-list both ways. What is not on it does not pass, so tokens,
-//! cookies, forwarded identities and hop-by-hop headers need no list of their own (rows 47, 75).
+//! cookies, forwarded identities, baggage and hop-by-hop headers need no list of their own (rows 47, 75). A trace goes on
+//! anew ([`crate::trace`]).
 //!
 //! Does not know what the headers mean, but for those that must not come twice (row 76).
 
@@ -22,7 +23,6 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const PARAMETER: &str = "mcp-param-";
-const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Headers of an MCP request by the era it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) fn for_upstream(headers: &HeaderMap, era: Era) -> HeaderMap {
             "mcp-session-id" | "last-event-id" => era == Era::Legacy,
             // … and only it has mirrored headers that were compared with the body (row 27).
             "mcp-method" | "mcp-name" => era == Era::Modern,
-            name => TRACE.contains(&name) || (era == Era::Modern && name.starts_with(PARAMETER)),
+            name => era == Era::Modern && name.starts_with(PARAMETER),
         };
         if pass {
             kept.append(name, value.clone());
@@ -107,8 +107,8 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(names(Era::Legacy), ["accept", "last-event-id", "mcp-session-id", "traceparent"]);
-        assert_eq!(names(Era::Modern), ["accept", "mcp-method", "mcp-param-region", "traceparent"]);
+        assert_eq!(names(Era::Legacy), ["accept", "last-event-id", "mcp-session-id"]);
+        assert_eq!(names(Era::Modern), ["accept", "mcp-method", "mcp-param-region"]);
     }
 
     #[test]

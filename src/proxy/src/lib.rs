@@ -4,7 +4,9 @@
 //!
 //! Knows nothing of Kubernetes: everything it is told stands in mounted files, and it holds no rights anywhere.
 
+mod account;
 mod admin;
+mod arguments;
 mod audit;
 mod authn;
 mod config;
@@ -27,6 +29,7 @@ mod response;
 mod sse;
 mod stray;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::net::SocketAddr;

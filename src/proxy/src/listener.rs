@@ -21,9 +21,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Followed;
 use crate::authn::certificate::Presented;
 use crate::limits::Slot;
-use crate::reply::{Body, BodyError};
+use crate::reply::BodyError;
 use crate::tls::{Anchor, TlsUnit};
 use crate::{Proxy, front, limits};
 
@@ -248,7 +249,7 @@ impl Drop for Active {
 
 /// A body that counts as activity to its end.
 struct Tracked {
-    body: Body,
+    body: Followed,
     _active: Active,
     _unread: Slot,
 }

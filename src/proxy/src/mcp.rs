@@ -53,10 +53,6 @@ impl Asked<'_> {
             Action::Method(_) | Action::Unknown(_) => MethodLabel::Other,
         }
     }
-
-    pub(crate) fn tool(&self) -> Option<&str> {
-        if let Action::CallTool(tool) = self.action { Some(tool) } else { None }
-    }
 }
 
 /// Why a message is not one that the protocol knows.

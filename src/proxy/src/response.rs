@@ -85,6 +85,7 @@ pub(crate) async fn finish(
         // A filtered list is nobody else's, for caches of HTTP too.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    let mut said = None;
     let body = match (expected, form) {
         (Expected::List, Form::Json) if head.status.is_success() => {
             let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
@@ -99,12 +100,18 @@ pub(crate) async fn finish(
                 _ if expected == Expected::Opaque || body.size_hint().exact() == Some(0) => Pass::Untouched,
                 _ => return Err(Unfit("the server's answer is of no known form")),
             };
+            if let Pass::Watched(watch) = &pass {
+                said = Some(watch.said());
+            }
             Streamed { server: body, pass, ended: false, _slot: slot }.boxed_unsync()
         }
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
+    if let Some(said) = said {
+        response.extensions_mut().insert(said);
+    }
     Ok(response)
 }
 

@@ -1,23 +1,49 @@
-//! Notices, in passing and without keeping anything, a list in an answer that should hold none. A server finds the stream
+//! Notices, in passing and without keeping anything, whether an answer tells of an error, and a list in an answer that
+//! should hold none. A server finds the stream
 //! for an answer by the request's id, so a caller that uses one id twice can have a list sent where a call was permitted;
 //! there it would not be filtered.
 //!
 //! Looks for `"result":{"tools":` as servers write it, at that depth only: what a tool says may hold such words.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::response::CATALOGS;
 
 /// Longest name that matters.
 const MAX_NAME: usize = "resourceTemplates".len();
 
+/// What an answer told of itself, for whoever keeps account of it: the code of the JSON-RPC error that came last, or that
+/// a tool has failed.
+#[derive(Default)]
+pub(crate) struct Said(AtomicI32);
+
+impl Said {
+    /// JSON-RPC has no such code.
+    const TOOL_ERROR: i32 = i32::MIN;
+
+    pub(crate) fn error(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|code| ![0, Self::TOOL_ERROR].contains(code))
+    }
+
+    pub(crate) fn is_tool_error(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::TOOL_ERROR
+    }
+}
+
 /// Looks at an answer byte by byte.
 #[derive(Default)]
 pub(crate) struct Watch {
+    said: Arc<Said>,
+    /// A value that says something, as far as it has come.
+    value: Option<Telling>,
     /// Of a stream, the line's field so far; none of a single message.
     line: Option<Line>,
     depth: usize,
     in_string: bool,
     escaped: bool,
     in_result: bool,
+    in_error: bool,
     /// The last string, as far as it matters.
     text: Vec<u8>,
 }
@@ -30,7 +56,20 @@ enum Line {
     Other,
 }
 
+#[derive(Clone, Copy)]
+enum Telling {
+    /// `error.code`: its sign and digits.
+    Code(i32, i32),
+    /// `result.isError`
+    IsError,
+}
+
 impl Watch {
+    /// What the answer tells of itself, while it comes.
+    pub(crate) fn said(&self) -> Arc<Said> {
+        self.said.clone()
+    }
+
     /// One message.
     pub(crate) fn message() -> Self {
         Self::default()
@@ -53,7 +92,7 @@ impl Watch {
         };
         let (next, found) = match (line, byte) {
             (Line::Field(0), b'\r' | b'\n') => {
-                *self = Self::events();
+                *self = Self { said: self.said.clone(), ..Self::events() };
                 return false;
             }
             (_, b'\r' | b'\n') => (Line::Field(0), false),
@@ -80,6 +119,7 @@ impl Watch {
             }
             return false;
         }
+        self.hear(byte);
         match byte {
             b'"' => {
                 self.in_string = true;
@@ -87,13 +127,39 @@ impl Watch {
             }
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-            b':' if self.depth == 1 => self.in_result = self.text == b"result",
+            b':' if self.depth == 1 => {
+                self.in_result = self.text == b"result";
+                self.in_error = self.text == b"error";
+            }
+            b':' if self.depth == 2 && self.in_error && self.text == b"code" => self.value = Some(Telling::Code(1, 0)),
+            b':' if self.depth == 2 && self.in_result && self.text == b"isError" => self.value = Some(Telling::IsError),
             b':' if self.depth == 2 && self.in_result => {
                 return CATALOGS.iter().any(|catalog| catalog.member().as_bytes() == self.text);
             }
             _ => {}
         }
         false
+    }
+
+    fn hear(&mut self, byte: u8) {
+        let Some(value) = self.value else { return };
+        self.value = match (value, byte) {
+            (value, b' ' | b'\t' | b'\r' | b'\n') => Some(value),
+            (Telling::Code(_, 0), b'-') => Some(Telling::Code(-1, 0)),
+            (Telling::Code(sign, code), b'0'..=b'9') => {
+                let code = code.saturating_mul(10).saturating_add(i32::from(byte - b'0'));
+                Some(Telling::Code(sign, code))
+            }
+            (Telling::Code(sign, code), _) => {
+                self.said.0.store(code.saturating_mul(sign), Ordering::Relaxed);
+                None
+            }
+            (Telling::IsError, b't') => {
+                self.said.0.store(Said::TOOL_ERROR, Ordering::Relaxed);
+                None
+            }
+            (Telling::IsError, _) => None,
+        };
     }
 }
 
@@ -127,6 +193,34 @@ mod tests {
                     format!("data: {}\n\n", message.replace(',', ",\ndata: ")),
                 ] {
                     assert_eq!(found(Watch::events(), &stream), expected, "{stream}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_tells_of_its_error_however_it_is_cut() {
+        for (message, error, tool_error) in [
+            (
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x","data":{"code":1}}}"#,
+                Some(-32602),
+                false,
+            ),
+            (r#"{"error" : { "message" : "\"code\":5" , "code" : 7 } }"#, Some(7), false),
+            (r#"{"result":{"content":[],"isError":true}}"#, None, true),
+            (r#"{"result":{"isError" : false}}"#, None, false),
+            (r#"{"result":{"structuredContent":{"isError":true,"code":3},"error":{"code":1}}}"#, None, false),
+            (r#"{"params":{"code":1,"isError":true}}"#, None, false),
+            (r#"{"error":{"code":99999999999}}"#, Some(i32::MAX), false),
+            (r#"{"error":{"code":"7"}}"#, None, false),
+        ] {
+            for size in 1..message.len() {
+                for (mut watch, text) in
+                    [(Watch::message(), message.to_owned()), (Watch::events(), format!("id: 1\ndata: {message}\n\n"))]
+                {
+                    assert!(!text.as_bytes().chunks(size).any(|part| watch.finds(part)));
+                    let said = watch.said();
+                    assert_eq!((said.error(), said.is_tool_error()), (error, tool_error), "{text}");
                 }
             }
         }

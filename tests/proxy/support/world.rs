@@ -215,14 +215,29 @@ impl World {
         Answer::of(sender.send_request(request).await.unwrap()).await
     }
 
-    /// Audit lines so far.
+    /// Audit lines of decisions so far.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.audit.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.audit_lines("Decision")
     }
 
-    /// The last audit line.
+    /// The last of them.
     pub(crate) fn last_line(&self) -> Value {
         self.lines().pop().expect("an audit line")
+    }
+
+    /// Audit lines of outcomes, once there are so many: the last byte is on its way before they are written.
+    pub(crate) async fn outcomes(&self, count: usize) -> Vec<Value> {
+        eventually("outcomes", async || self.audit_lines("Outcome").len() >= count).await;
+        self.audit_lines("Outcome")
+    }
+
+    fn audit_lines(&self, event: &str) -> Vec<Value> {
+        let lines = self.audit.text();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &Value| line["event"] == event)
+            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bounds of a request, and what is written down about it.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,36 @@ pub struct Audit {
     /// How much. Default: Decisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<AuditLevel>,
+
+    /// What is cut out of whatever the proxy writes down, beyond what always is: values of members named like a token,
+    /// secret, password, key or cookie, and texts shaped like a JWT, a private key or a vendor's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redact: Option<Redact>,
+}
+
+/// What is cut out of audit lines, logs and traces, beyond what always is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.keys) || self.keys.all(k, k.matches('[A-Za-z0-9]'))").message("spec.audit.redact.keys: an entry has no letter or digit: name a part of the members to cut out"))]
+#[x_kube(validation = Rule::new("!has(self.paths) || self.paths.all(p, p.startsWith('/'))").message("spec.audit.redact.paths: an entry is no JSON pointer: begin it with '/'"))]
+pub struct Redact {
+    /// Words in the name of an argument's member whose value is cut out; case and separators do not count, so `apikey`
+    /// is part of `X-Api-Key`. Default: none further.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
+    pub keys: Vec<String>,
+
+    /// JSON pointers (RFC 6901) into the arguments of a call, with `*` for any one member or element, as in
+    /// `/users/*/address`: what stands there is cut out. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
+    pub paths: Vec<String>,
+
+    /// Regular expressions (syntax of the Rust crate `regex`, which takes linear time): what they match in any text is
+    /// cut out. Default: none further.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
+    pub patterns: Vec<String>,
 }
 
 /// How much is audited.
@@ -38,7 +69,9 @@ pub struct Audit {
 pub enum AuditLevel {
     /// Nothing.
     None,
-    /// One line for each decision, with neither argument values nor secrets.
+    /// One line for each decision and one for what became of it, with neither argument values nor secrets.
     #[default]
     Decisions,
+    /// The same, with the arguments of calls, after `redact` and cut at 8 KiB a line.
+    Full,
 }

@@ -30,5 +30,6 @@ fn configuration(server: &ValidatedServer, installation: &Installation) -> Proxy
         rules: server.rules.clone(),
         limits: server.limits,
         audit: server.audit,
+        redact: server.redact.clone(),
     }
 }
