@@ -66,7 +66,8 @@ fn observed(server: McpServer) -> Observed {
 /// What differs from run to run stands as a word.
 fn redact(value: &mut Value) {
     if value["kind"] == "Secret" {
-        for part in ["tls.crt", "tls.key"] {
+        for part in ["tls.crt", "tls.key", "session.key"] {
+            assert!(value["data"][part].is_string(), "{part}");
             value["data"][part] = json!("REDACTED");
         }
         if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {

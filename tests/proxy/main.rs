@@ -19,5 +19,6 @@ mod reload;
 mod report;
 mod requests;
 mod resources;
+mod sessions;
 mod streams;
 mod tokens;

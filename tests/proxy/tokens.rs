@@ -245,23 +245,6 @@ async fn a_service_account_is_one_by_its_issuers_kind_alone() {
 }
 
 #[tokio::test]
-async fn the_token_counts_on_every_request_of_a_session() {
-    let world = World::start().await;
-    for method in ["GET", "DELETE"] {
-        let request = || {
-            let request = Request::builder().method(method).uri("/mcp").header("host", "mcp.test");
-            request.header("mcp-session-id", "s").body(Full::default()).unwrap()
-        };
-        assert_eq!(world.anonymous().send(request()).await.status, 401, "{method}");
-        assert_eq!(world.with_token(&world.token(&json!({"aud": "x"})), request()).await.status, 401, "{method}");
-        assert!(world.server.seen().is_empty());
-    }
-    let request = Request::delete("/mcp").header("host", "mcp.test").header("mcp-session-id", "s");
-    assert!(world.alice(request.body(Full::default()).unwrap()).await.status.is_success());
-    assert_eq!(world.server.only().method, "DELETE");
-}
-
-#[tokio::test]
 async fn the_server_sees_who_calls_and_no_token() {
     let world = World::start().await;
     let mut request = world.as_alice(echo());

@@ -11,8 +11,10 @@ pub const DEFAULT_SERVER_PATH: &str = "/mcp";
 
 /// The proxy's configuration, a [`ProxyConfig`](crate::ProxyConfig) in JSON, in a mounted ConfigMap.
 pub const CONFIG_FILE: &str = "/etc/cardea/config/proxy.json";
-/// Folder with `tls.crt` and `tls.key` of the proxy's own leaf, a mounted Secret.
+/// Folder with `tls.crt` and `tls.key` of the proxy's own leaf and with [`SESSION_KEY`], a mounted Secret.
 pub const TLS_DIR: &str = "/etc/cardea/tls";
+/// Key of what seals the sessions that the proxies of a server hand out, at least 32 bytes.
+pub const SESSION_KEY: &str = "session.key";
 /// Folder with the trust bundle, a mounted ConfigMap.
 pub const TRUST_DIR: &str = "/etc/cardea/trust";
 /// Key of the trust domain's authorities in the trust bundle (PEM).

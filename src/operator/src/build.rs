@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cardea_contract::pod;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -84,7 +85,11 @@ pub fn certificate(owner: Owner<'_>, issued: &IssuedLeaf) -> Object {
         &certificate_secret(owner.name),
         json!({
             "type": "kubernetes.io/tls",
-            "data": {"tls.crt": BASE64.encode(&leaf.certificate_pem), "tls.key": BASE64.encode(leaf.key_pem.as_bytes())},
+            "data": {
+                "tls.crt": BASE64.encode(&leaf.certificate_pem),
+                "tls.key": BASE64.encode(leaf.key_pem.as_bytes()),
+                pod::SESSION_KEY: BASE64.encode(issued.session_key.as_slice()),
+            },
         }),
     );
     annotate(
@@ -122,7 +127,7 @@ fn service(server: &ValidatedServer) -> Value {
         "ports": [{
             "name": "mcp",
             "port": 443,
-            "targetPort": cardea_contract::pod::PROXY_PORT,
+            "targetPort": pod::PROXY_PORT,
             "protocol": "TCP",
             "appProtocol": "https",
         }],
@@ -131,8 +136,8 @@ fn service(server: &ValidatedServer) -> Value {
 
 fn trust_data(server: &ValidatedServer, material: &Material) -> Value {
     json!({"data": {
-        cardea_contract::pod::TRUST_BUNDLE_KEY: material.trust_bundle,
-        cardea_contract::pod::CLIENT_CA_KEY: server.client_ca,
+        pod::TRUST_BUNDLE_KEY: material.trust_bundle,
+        pod::CLIENT_CA_KEY: server.client_ca,
     }})
 }
 

@@ -1,6 +1,7 @@
 //! Step 3: certificates kept, issued or renewed. Pure but for the keys that it draws; the clock is an argument.
 
-use cardea_pki::{Authority, Leaf, LeafFacts, LeafRequest, PkiError, Renewal, SpiffeId, decide};
+use cardea_contract::pod;
+use cardea_pki::{Authority, Leaf, LeafFacts, LeafRequest, PkiError, Renewal, SessionKey, SpiffeId, decide};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::children::{Child, Children, Kind, Owner};
@@ -48,6 +49,8 @@ pub struct IssuedLeaf {
     pub request: String,
     /// ServiceAccount that it vouches for.
     pub account: String,
+    /// What the proxies that serve it seal sessions with.
+    pub session_key: SessionKey,
 }
 
 /// Decides about the server's leaf and issues one if it is due.
@@ -76,7 +79,8 @@ pub fn material(
                 request: request.clone(),
             };
             let due = cardea_pki::due(&facts);
-            (LeafMaterial::Issued(IssuedLeaf { leaf, request, account }), facts, due)
+            let session_key = authority.session_key(&server.uid);
+            (LeafMaterial::Issued(IssuedLeaf { leaf, request, account, session_key }), facts, due)
         }
     };
     Ok(Material { trust_bundle: authority.trust_bundle().to_owned(), leaf, facts, due })
@@ -102,7 +106,12 @@ pub fn renewal(
         return Ok(None);
     }
     let wanted = leaf_request(owner, &account, facts.lifetime(), installation);
-    Ok(Some(IssuedLeaf { leaf: authority.issue(&wanted, now)?, request: wanted.digest(authority.id()), account }))
+    Ok(Some(IssuedLeaf {
+        leaf: authority.issue(&wanted, now)?,
+        request: wanted.digest(authority.id()),
+        account,
+        session_key: authority.session_key(owner.uid),
+    }))
 }
 
 /// The Secret with the server's certificate, as long as nobody else has written to it.
@@ -142,7 +151,7 @@ fn is_untouched(secret: &Child) -> bool {
             SERIAL_ANNOTATION: "", NOT_BEFORE_ANNOTATION: "", NOT_AFTER_ANNOTATION: "", REQUEST_ANNOTATION: "",
             ACCOUNT_ANNOTATION: "",
         }},
-        "data": {"tls.crt": "", "tls.key": ""},
+        "data": {"tls.crt": "", "tls.key": "", pod::SESSION_KEY: ""},
     });
     ownership::covers(secret.fields.as_deref(), &ours)
 }
@@ -189,7 +198,7 @@ mod tests {
         let owned: serde_json::Map<_, _> = names.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
         let fields = json!({
             "f:metadata": {"f:annotations": owned},
-            "f:data": {"f:tls.crt": {}, "f:tls.key": {}},
+            "f:data": {"f:tls.crt": {}, "f:tls.key": {}, "f:session.key": {}},
         });
         Child {
             uid: "s1".into(),
@@ -212,6 +221,13 @@ mod tests {
         let issued = renewed(secret(), at(601)).unwrap();
         assert_eq!(issued.account, "runner");
         assert_eq!(issued.leaf.not_after, at(601 + 1000 - 60));
+    }
+
+    #[test]
+    fn a_secret_that_lacks_a_part_is_written_anew() {
+        let mut former = secret();
+        former.fields = former.fields.map(|fields| fields.replace("f:session.key", "f:other").into());
+        assert!(is_untouched(&secret()) && !is_untouched(&former));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The authority that signs leaves.
 
+use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -10,7 +11,7 @@ use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::leaf::{BACKDATED, hex, moment};
-use crate::{Leaf, LeafRequest, PkiError, PrivateKeyPem, TrustDomain};
+use crate::{Leaf, LeafRequest, PkiError, PrivateKeyPem, SessionKey, TrustDomain};
 
 /// How long a new authority lasts: ten years, since replacing it without loss is a procedure of its own.
 const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
@@ -90,6 +91,15 @@ impl Authority {
     /// Names this authority in [`LeafRequest::digest`], so that leaves of another are replaced.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The key by which the proxies of one server know the sessions that they handed out: the same for all of them and
+    /// whatever leaf they serve, another for each server, and gone with this authority.
+    pub fn session_key(&self, server_uid: &str) -> SessionKey {
+        let own = zeroize::Zeroizing::new(self.issuer.key().serialize_der());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &own);
+        let tag = hmac::sign(&key, format!("cardea session key\0{server_uid}").as_bytes());
+        SessionKey::new(tag.as_ref().to_vec())
     }
 
     /// Issues a leaf with a key of its own.

@@ -16,6 +16,9 @@ pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 /// A private key in PEM (PKCS#8). Wiped when dropped, and deliberately without `Debug`.
 pub type PrivateKeyPem = zeroize::Zeroizing<String>;
 
+/// A key that seals sessions (32 bytes). Wiped when dropped, and deliberately never shown.
+pub type SessionKey = zeroize::Zeroizing<Vec<u8>>;
+
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {

@@ -158,7 +158,9 @@ impl Account {
             Refusal::Stop(_) | Refusal::NoCertificate => {
                 (DecisionLabel::Unauthenticated, Some(Verdict::Unauthenticated))
             }
-            Refusal::Denied(_) | Refusal::Stranger(_) => (DecisionLabel::Deny, Some(Verdict::Deny)),
+            Refusal::Denied(_) | Refusal::Stranger(_) | Refusal::NoSession => {
+                (DecisionLabel::Deny, Some(Verdict::Deny))
+            }
             Refusal::Ambiguous | Refusal::MediaType | Refusal::TooLarge | Refusal::Slow | Refusal::Message(_) => {
                 (DecisionLabel::Malformed, Some(Verdict::Deny))
             }

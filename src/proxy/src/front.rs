@@ -26,6 +26,7 @@ use crate::mcp;
 use crate::refusal::Refusal;
 use crate::reply::{self, Body};
 use crate::response::{self, Expected, Filter};
+use crate::session::Seal;
 use crate::tls::Anchor;
 use crate::upstream::Outgoing;
 use crate::{Proxy, headers, limits, report};
@@ -42,6 +43,7 @@ struct Scene<'a> {
     proxy: &'a Proxy,
     snapshot: &'a Snapshot,
     certificate: Option<(&'a Presented, Anchor)>,
+    seal: &'a Seal,
 }
 
 /// Answers a request.
@@ -54,7 +56,7 @@ pub(crate) async fn serve(
     let unit = proxy.tls.current();
     let certificate = connection.certificate(&unit);
     let (head, body) = request.into_parts();
-    let scene = Scene { proxy, snapshot: &snapshot, certificate };
+    let scene = Scene { proxy, snapshot: &snapshot, certificate, seal: &unit.seal };
     if head.uri.path() == pod::REPORT_PATH && head.method == Method::GET && scene.is_operator() {
         return report::answer(proxy, &snapshot, &unit).await.map(Followed::unaccounted);
     }
@@ -129,6 +131,9 @@ async fn permitted(
     };
     account.asked(&asked);
 
+    // A session is whose it was when it began (row 18).
+    let session = scene.seal.session_of(&head.headers, &asked, &principal)?;
+
     // May they.
     let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
     account.permitted(permit.rule())?;
@@ -136,6 +141,7 @@ async fn permitted(
     // Upstream: without the client's token, with our own word for who it is.
     let identity = proxy.signer.sign(&principal, &config.resource).map_err(|_| Refusal::Unsigned)?;
     let mut headers = headers::for_upstream(&head.headers, asked.era);
+    headers.extend(session.map(|id| (headers::SESSION_ID, id)));
     account.trace.write(&mut headers);
     let outgoing = Outgoing { method: head.method.clone(), headers, identity, body };
     let limit = Duration::from_secs(config.limits.request_seconds.into());
@@ -147,8 +153,11 @@ async fn permitted(
         Action::Session if head.method == Method::GET => Expected::Stream,
         _ => Expected::Opaque,
     };
+    let session = scene.seal.session_from(answer.headers(), &asked, &principal)?;
     let filter = Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal, era: asked.era };
-    Ok(response::finish(answer, expected, filter, slot, limit).await?)
+    let mut response = response::finish(answer, expected, filter, slot, limit).await?;
+    response.headers_mut().extend(session.map(|id| (headers::SESSION_ID, id)));
+    Ok(response)
 }
 
 /// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of bodies.

@@ -42,14 +42,14 @@ pub(crate) fn duplicate(headers: &HeaderMap) -> Option<&HeaderName> {
     })
 }
 
-/// What of a request's headers goes upstream.
+/// What of a request's headers goes upstream. A session goes by the server's own id, once it is known to be the caller's.
 pub(crate) fn for_upstream(headers: &HeaderMap, era: Era) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(12);
     for (name, value) in headers {
         let pass = match name.as_str() {
             "accept" | "accept-language" | "user-agent" | "mcp-protocol-version" => true,
-            // The modern era knows no sessions and no resuming (row 31) …
-            "mcp-session-id" | "last-event-id" => era == Era::Legacy,
+            // The modern era knows no resuming (row 31) …
+            "last-event-id" => era == Era::Legacy,
             // … and only it has mirrored headers that were compared with the body (row 27).
             "mcp-method" | "mcp-name" => era == Era::Modern,
             name => era == Era::Modern && name.starts_with(PARAMETER),
@@ -61,12 +61,10 @@ pub(crate) fn for_upstream(headers: &HeaderMap, era: Era) -> HeaderMap {
     kept
 }
 
-/// What of an answer's headers goes to the caller. No cookies, no CORS, no challenges of the server's own.
-pub(crate) fn for_caller(headers: &HeaderMap<HeaderValue>, era: Era) -> HeaderMap {
-    let pass = |name: &HeaderName| {
-        [CONTENT_TYPE, CACHE_CONTROL, RETRY_AFTER, ALLOW, PROTOCOL_VERSION].contains(name)
-            || (era == Era::Legacy && *name == SESSION_ID)
-    };
+/// What of an answer's headers goes to the caller. No cookies, no CORS, no challenges of the server's own, and no session
+/// but a sealed one.
+pub(crate) fn for_caller(headers: &HeaderMap<HeaderValue>) -> HeaderMap {
+    let pass = |name: &HeaderName| [CONTENT_TYPE, CACHE_CONTROL, RETRY_AFTER, ALLOW, PROTOCOL_VERSION].contains(name);
     headers.iter().filter(|(name, _)| pass(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -107,7 +105,7 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(names(Era::Legacy), ["accept", "last-event-id", "mcp-session-id"]);
+        assert_eq!(names(Era::Legacy), ["accept", "last-event-id"]);
         assert_eq!(names(Era::Modern), ["accept", "mcp-method", "mcp-param-region"]);
     }
 
@@ -121,8 +119,7 @@ mod tests {
             ("mcp-session-id", "s"),
             ("transfer-encoding", "chunked"),
         ]);
-        assert_eq!(for_caller(&answer, Era::Legacy).len(), 2);
-        assert_eq!(for_caller(&answer, Era::Modern).len(), 1);
+        assert_eq!(for_caller(&answer).keys().collect::<Vec<_>>(), ["content-type"]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod reload;
 mod reply;
 mod report;
 mod response;
+mod session;
 mod sse;
 mod stray;
 mod tls;
@@ -50,7 +51,8 @@ pub use tls::TlsError;
 pub struct Settings {
     /// The [`ProxyConfig`](cardea_contract::ProxyConfig) in JSON.
     pub config_file: PathBuf,
-    /// Folder with `tls.crt` and `tls.key`.
+    /// Folder with `tls.crt`, `tls.key` and `session.key`. Without the last a key is drawn, and sessions end with the
+    /// process.
     pub tls_dir: PathBuf,
     /// Folder with the trust bundle.
     pub trust_dir: PathBuf,
@@ -112,9 +114,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The key of the signed identity could not be made.
-    #[error("cannot make the key of the signed identity")]
-    IdentityKey,
+    /// The key of the signed identity, or one for sessions, could not be made.
+    #[error("cannot draw a key")]
+    DrawnKey,
 }
 
 /// Everything that one request may need.
@@ -148,7 +150,7 @@ pub async fn run(
     let metrics = Arc::new(metrics::Metrics::new());
     let keys = authn::jwks::Fetching { times: settings.keys, metrics: metrics.clone() };
     let config = Arc::new(config::ConfigStore::load(settings.config_file.clone(), keys)?);
-    let sources = tls::Sources { tls_dir: settings.tls_dir, trust_dir: settings.trust_dir };
+    let sources = tls::Sources::new(settings.tls_dir, settings.trust_dir).map_err(|_| StartError::DrawnKey)?;
     let tls = Arc::new(tls::TlsStore::load(sources, config.current().config.client_auth)?);
     let listener = bind(settings.listen).await?;
     let admin = bind(settings.admin_listen).await?;
@@ -157,7 +159,7 @@ pub async fn run(
     let proxy = Arc::new(Proxy {
         config: config.clone(),
         tls: tls.clone(),
-        signer: identity::Signer::generate().map_err(|_| StartError::IdentityKey)?,
+        signer: identity::Signer::generate().map_err(|_| StartError::DrawnKey)?,
         upstream: upstream::Upstream::new(),
         audit: audit::Audit::new(settings.audit),
         metrics: metrics.clone(),

@@ -23,7 +23,7 @@ struct Flags {
     /// Configuration file (JSON), watched.
     #[arg(long, default_value = pod::CONFIG_FILE)]
     config_file: PathBuf,
-    /// Folder with tls.crt and tls.key, watched.
+    /// Folder with tls.crt, tls.key and, so that sessions outlast this process, session.key, watched.
     #[arg(long, default_value = pod::TLS_DIR)]
     tls_dir: PathBuf,
     /// Folder with ca.crt and, if there are further authorities for clients, clients.crt, watched.

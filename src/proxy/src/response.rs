@@ -77,7 +77,7 @@ pub(crate) async fn finish(
         return Err(Unfit("the server redirects"));
     }
     let form = form(&head.headers);
-    let mut headers = headers::for_caller(&head.headers, filter.era);
+    let mut headers = headers::for_caller(&head.headers);
     if form == Form::EventStream {
         headers.insert(headers::ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }

@@ -1,4 +1,4 @@
-//! The TLS side in force: leaf, key and trust bundle, loaded and swapped as one unit. A unit whose key does not match, or
+//! The TLS side in force: leaf, key, trust bundle and what seals sessions, loaded and swapped as one unit. A unit whose key does not match, or
 //! whose chain does not verify against its own bundle, is refused and the former stays.
 //!
 //! Each connection keeps the unit it was accepted with. Sessions are never resumed: a resumed session skips the check of
@@ -21,6 +21,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::reason;
 use crate::reload::read_bounded;
+use crate::session::Seal;
 
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -31,8 +32,10 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// Where the unit is read from.
 pub(crate) struct Sources {
-    pub(crate) tls_dir: PathBuf,
-    pub(crate) trust_dir: PathBuf,
+    tls_dir: PathBuf,
+    trust_dir: PathBuf,
+    /// Seals sessions where no key was given for it.
+    drawn: [u8; 32],
 }
 
 /// Why certificate, key or bundle are not put in force.
@@ -61,6 +64,9 @@ pub enum TlsError {
     /// The bundle cannot be used to check clients.
     #[error("the trust bundle cannot be used")]
     Bundle(#[source] VerifierBuilderError),
+    /// A key for sessions that is too short to be one.
+    #[error("session.key must hold at least 32 bytes")]
+    SessionKey,
     /// The leaf cannot be read as X.509.
     #[error("the certificate is malformed")]
     Malformed,
@@ -76,6 +82,8 @@ pub(crate) struct TlsUnit {
     pub(crate) bundle: String,
     /// Who may sign client certificates.
     pub(crate) trust: Trust,
+    /// Seals sessions.
+    pub(crate) seal: Seal,
 }
 
 /// Who may sign client certificates.
@@ -117,16 +125,26 @@ struct Files {
     key: Vec<u8>,
     bundle: Vec<u8>,
     clients: Option<Vec<u8>>,
+    session: Vec<u8>,
 }
 
 impl Sources {
+    /// Draws the key that stands in for one that is not there.
+    pub(crate) fn new(tls_dir: PathBuf, trust_dir: PathBuf) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let mut drawn = [0; 32];
+        aws_lc_rs::rand::fill(&mut drawn)?;
+        Ok(Self { tls_dir, trust_dir, drawn })
+    }
+
     fn read(&self) -> Result<Files, TlsError> {
         let clients = self.trust_dir.join(pod::CLIENT_CA_KEY);
+        let session = self.tls_dir.join(pod::SESSION_KEY);
         Ok(Files {
             chain: read(&self.tls_dir.join("tls.crt"))?,
             key: read(&self.tls_dir.join("tls.key"))?,
             bundle: read(&self.trust_dir.join(pod::TRUST_BUNDLE_KEY))?,
             clients: if clients.exists() { Some(read(&clients)?) } else { None },
+            session: if session.exists() { read(&session)? } else { self.drawn.to_vec() },
         })
     }
 }
@@ -167,7 +185,8 @@ impl TlsUnit {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         let bundle = hex(&Sha256::digest(&files.bundle));
-        Ok(Self { server: Arc::new(server), leaf: described, bundle, trust })
+        let seal = Seal::new(&files.session).ok_or(TlsError::SessionKey)?;
+        Ok(Self { server: Arc::new(server), leaf: described, bundle, trust, seal })
     }
 }
 

@@ -93,6 +93,18 @@ impl Server {
         *self.script.lock().unwrap() = Box::new(script);
     }
 
+    /// Answers as a small MCP server does, with this session for whoever begins one.
+    pub(crate) fn with_session(&self, id: &str) {
+        let id = id.to_owned();
+        self.script(move |seen| match (answer(seen), seen.json()["method"].as_str()) {
+            (Reply::Whole(status, mut headers, body), Some("initialize")) => {
+                headers.push(("mcp-session-id", id.clone()));
+                Reply::Whole(status, headers, body)
+            }
+            (reply, _) => reply,
+        });
+    }
+
     /// Gives this answer to the next request, and none after it.
     pub(crate) fn once(&self, reply: Reply) {
         let mut reply = Some(reply);

@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Authority, Client, Leaf, Server, SigningKey, with_header};
+use super::{Answer, Authority, Client, Leaf, Server, SigningKey, message, with_header};
 
 pub(crate) const RESOURCE: &str = "https://mcp.test/mcp";
 pub(crate) const OPERATOR: &str = "spiffe://cluster.local/ns/cardea/sa/cardea-operator";
+/// Begins a session of the legacy era.
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}"#;
 const ISSUER: &str = "https://issuer.test";
 
 /// Bytes written by one, read by another.
@@ -195,6 +197,15 @@ impl World {
     /// Sends with this token.
     pub(crate) async fn with_token(&self, token: &str, request: Request<Full<Bytes>>) -> Answer {
         self.anonymous().send(with_header(request, "authorization", &format!("Bearer {token}"))).await
+    }
+
+    /// Begins a session with this token where the server calls it `id`, and gives what the caller gets for that.
+    pub(crate) async fn session(&self, token: &str, id: &str) -> String {
+        self.server.with_session(id);
+        let answer = self.with_token(token, message(INITIALIZE)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.server.forget();
+        answer.header("mcp-session-id").to_owned()
     }
 
     /// The report, as the operator reads it.

@@ -99,3 +99,16 @@ fn every_leaf_has_its_own_key_and_another_request_another_digest() {
     assert_ne!(day.digest("a"), day.digest("b"));
     assert_ne!(day.digest("a"), request(SignedDuration::from_hours(23)).digest("a"));
 }
+
+#[test]
+fn a_session_key_is_one_servers_and_outlives_every_leaf() {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let (authority, other) =
+        (Authority::create(&trust_domain(), now).unwrap(), Authority::create(&trust_domain(), now).unwrap());
+    let pem = authority.certificate_pem();
+    let read = Authority::from_pem(pem, &authority.key_pem(), pem).unwrap();
+    assert_eq!(*authority.session_key("u1"), *read.session_key("u1"));
+    assert_eq!(authority.session_key("u1").len(), 32);
+    assert_ne!(*authority.session_key("u1"), *authority.session_key("u2"));
+    assert_ne!(*authority.session_key("u1"), *other.session_key("u1"));
+}
