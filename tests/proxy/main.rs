@@ -11,6 +11,7 @@ mod attacks;
 mod audit;
 mod certificates;
 mod claims;
+mod examples;
 mod keys;
 mod limits;
 mod lists;
