@@ -77,6 +77,7 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         trust_domain: "cluster.local".into(),
         operator: "spiffe://cluster.local/ns/cardea-system/sa/cardea-operator".into(),
         upstream: contract::Upstream { port: 8080, path: "/mcp".into() },
+        identity_headers: None,
         client_auth: contract::ClientAuth::Required,
         authentication: contract::Authentication { issuers: vec![], client_certificates: true },
         rules: vec![],

@@ -12,6 +12,7 @@ mod audit;
 mod certificates;
 mod claims;
 mod examples;
+mod identity;
 mod keys;
 mod limits;
 mod lists;

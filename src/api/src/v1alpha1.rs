@@ -25,7 +25,7 @@ pub use server::{McpServer, McpServerSpec};
 pub use source::{Image, PullPolicy, Source};
 pub use status::{Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool};
 pub use tls::{Builtin, CertificateIssuer, ClientAuth, Tls};
-pub use transport::{Transport, TransportType};
+pub use transport::{IdentityHeaders, Transport, TransportType};
 pub use workload::Workload;
 
 use schemars::JsonSchema;

@@ -23,6 +23,9 @@ pub struct ProxyConfig {
     pub operator: String,
     /// Where the MCP server listens, on loopback of the same pod.
     pub upstream: Upstream,
+    /// Plain headers in which the server is told who calls, beside the signed identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_headers: Option<IdentityHeaders>,
     /// Whether a connection needs a client certificate.
     pub client_auth: ClientAuth,
     /// What counts as evidence of identity.
@@ -46,6 +49,21 @@ pub struct Upstream {
     pub port: u16,
     /// Path of the MCP endpoint, with a leading slash.
     pub path: String,
+}
+
+/// Names of plain headers that say who calls; each begins with `X-`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IdentityHeaders {
+    /// For the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// For the groups, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<String>,
+    /// For the name of the issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 /// Whether a connection needs a client certificate.

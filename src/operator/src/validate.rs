@@ -36,6 +36,8 @@ pub struct ValidatedServer {
     pub image: ServerImage,
     /// Where the server listens inside the pod.
     pub upstream: contract::Upstream,
+    /// Plain headers in which it is told who calls.
+    pub identity_headers: Option<contract::IdentityHeaders>,
     /// How its pods run.
     pub workload: Workload,
     /// Secrets for its container.
@@ -191,6 +193,11 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
             pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
         upstream: contract::Upstream { port, path },
+        identity_headers: transport.identity_headers.map(|asked| contract::IdentityHeaders {
+            subject: asked.subject,
+            groups: asked.groups,
+            issuer: asked.issuer,
+        }),
         workload,
         secrets: spec.secrets.clone(),
         client_auth: match tls.client_auth.unwrap_or_default() {

@@ -13,6 +13,7 @@ use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
 
 use crate::authn::jwks::{Fetching, KeySourceError};
 use crate::authn::{self, TrustedIssuer};
+use crate::identity::PlainHeaders;
 use crate::metadata::Endpoint;
 
 /// Largest configuration file. A ConfigMap holds 1 MiB at most.
@@ -26,6 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) policy: Policy,
     /// What may not be written down.
     pub(crate) redaction: Redaction,
+    /// Plain headers that tell the server who calls.
+    pub(crate) identity_headers: PlainHeaders,
     /// The endpoint that is answered, with its RFC 9728 metadata.
     pub(crate) endpoint: Endpoint,
     /// Its issuers, each with its own keys.
@@ -78,6 +81,11 @@ impl Snapshot {
         let endpoint = Endpoint::new(&config)?;
         let policy = Policy::compile(&config.rules)?;
         let redaction = Redaction::compile(&config.redact)?;
+        let identity_headers = match &config.identity_headers {
+            None => PlainHeaders::default(),
+            Some(asked) => PlainHeaders::compile(asked)
+                .ok_or(ConfigError::Field { field: "identityHeaders", problem: "must be different names with x-" })?,
+        };
         let mut issuers = Vec::with_capacity(config.authentication.issuers.len());
         for issuer in &config.authentication.issuers {
             let kept = former.and_then(|former| former.issuers.iter().find(|kept| kept.config == *issuer));
@@ -89,7 +97,7 @@ impl Snapshot {
                 ),
             });
         }
-        Ok(Self { config, policy, redaction, endpoint, issuers })
+        Ok(Self { config, policy, redaction, identity_headers, endpoint, issuers })
     }
 }
 

@@ -143,6 +143,7 @@ async fn permitted(
     let mut headers = headers::for_upstream(&head.headers, asked.era);
     headers.extend(session.map(|id| (headers::SESSION_ID, id)));
     account.trace.write(&mut headers);
+    snapshot.identity_headers.write(&principal, &mut headers);
     let outgoing = Outgoing { method: head.method.clone(), headers, identity, body };
     let limit = Duration::from_secs(config.limits.request_seconds.into());
     let answer = proxy.upstream.send(permit, &config.upstream, outgoing, limit).await?;

@@ -4,6 +4,8 @@
 //! Knows only the verified principal; nothing of the evidence goes with it.
 
 use std::collections::BTreeMap;
+mod plain;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -15,6 +17,8 @@ use http::HeaderValue;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+pub(crate) use self::plain::PlainHeaders;
 
 /// `iss` of the signed identity.
 pub(crate) const ISSUER: &str = "cardea-proxy";

@@ -22,6 +22,7 @@ pub(crate) struct Seen {
     pub(crate) uri: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Seen {
@@ -160,7 +161,9 @@ async fn respond(
     let Ok(body) = body.collect().await else {
         return Ok(Response::new(Full::default().boxed_unsync()));
     };
-    let request = Seen { method: head.method, uri: head.uri.to_string(), headers: head.headers, body: body.to_bytes() };
+    let trailers = body.trailers().cloned();
+    let (uri, body) = (head.uri.to_string(), body.to_bytes());
+    let request = Seen { method: head.method, uri, headers: head.headers, body, trailers };
     seen.lock().unwrap().push(request.clone());
     let reply = (script.lock().unwrap())(&request);
     let (status, headers, body) = match reply {

@@ -23,6 +23,35 @@ pub struct Transport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub path: Option<String>,
+
+    /// Plain headers in which the server is told who calls, for a server that cannot verify the signed identity
+    /// (`X-Cardea-Identity`), which comes in any case. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_headers: Option<IdentityHeaders>,
+}
+
+/// Plain headers that say who calls. What a caller sends under these names is dropped. Values are percent-encoded but for
+/// visible ASCII without comma and percent sign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.subject) ? [self.subject] : [], has(self.groups) ? [self.groups] : [], has(self.issuer) ? [self.issuer] : []].all(one, one.all(name, name.matches('^[Xx]-[A-Za-z0-9-]+$') && name.lowerAscii() != 'x-cardea-identity'))").message("spec.transport.identityHeaders: a name must begin with X-, hold only letters, digits and '-', and not be X-Cardea-Identity"))]
+#[x_kube(validation = Rule::new("!(has(self.subject) && has(self.groups) && self.subject.lowerAscii() == self.groups.lowerAscii()) && !(has(self.subject) && has(self.issuer) && self.subject.lowerAscii() == self.issuer.lowerAscii()) && !(has(self.groups) && has(self.issuer) && self.groups.lowerAscii() == self.issuer.lowerAscii())").message("spec.transport.identityHeaders: two have the same name: give each its own"))]
+pub struct IdentityHeaders {
+    /// Header with the subject, for example `X-Forwarded-User`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 64))]
+    pub subject: Option<String>,
+
+    /// Header with the groups, separated by commas, for example `X-Forwarded-Groups`; empty when they take more than
+    /// 4096 bytes. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 64))]
+    pub groups: Option<String>,
+
+    /// Header with the name of the issuer: an entry of `spec.auth.issuers`, `kubernetes` or `certificate`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 64))]
+    pub issuer: Option<String>,
 }
 
 /// Kind of transport.

@@ -25,6 +25,7 @@ fn configuration(server: &ValidatedServer, installation: &Installation) -> Proxy
         trust_domain: installation.trust_domain.as_str().to_owned(),
         operator: installation.operator_id().to_string(),
         upstream: server.upstream.clone(),
+        identity_headers: server.identity_headers.clone(),
         client_auth: server.client_auth,
         authentication: server.authentication.clone(),
         rules: server.rules.clone(),
