@@ -74,3 +74,34 @@ fn encoded(text: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_free_or_there_twice_are_refused() {
+        let compile = |subject: &str, groups: &str| {
+            let name = |text: &str| Some(text.to_owned());
+            PlainHeaders::compile(&IdentityHeaders { subject: name(subject), groups: name(groups), issuer: None })
+                .is_some()
+        };
+        assert!(compile("X-User", "X-Groups"));
+        for (subject, groups) in [
+            ("X-User", "x-user"),
+            ("authorization", "x-a"),
+            ("x-a", "X-Cardea-Identity"),
+            ("x-a b", "x-c"),
+            ("", "x-c"),
+        ] {
+            assert!(!compile(subject, groups), "{subject} {groups}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_one_value() {
+        assert_eq!(encoded("a\r\nx-user: root"), "a%0D%0Ax-user:%20root");
+        assert_eq!(encoded("spiffe://a/b"), "spiffe://a/b");
+        assert_eq!(encoded("%41,é"), "%2541%2C%C3%A9");
+    }
+}
