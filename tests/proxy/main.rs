@@ -14,6 +14,7 @@ mod claims;
 mod examples;
 mod identity;
 mod keys;
+mod leases;
 mod limits;
 mod lists;
 mod messages;

@@ -22,6 +22,7 @@ use crate::audit::{End, Event, Line, Verdict};
 use crate::authn::Stop;
 use crate::config::Snapshot;
 use crate::jsonrpc::{self, Id};
+use crate::lease;
 use crate::mcp::Asked;
 use crate::metrics::{DecisionLabel, MethodLabel, Outcome};
 use crate::refusal::Refusal;
@@ -83,6 +84,8 @@ struct Ending {
     bytes: u64,
     end: Option<End>,
     said: Option<Arc<Said>>,
+    /// Of a stream that may have to end before its time.
+    verdict: Option<lease::Verdict>,
 }
 
 impl Account {
@@ -197,6 +200,7 @@ impl Account {
         self.ending.status = Some(response.status());
         self.ending.head = Some(self.started.elapsed());
         self.ending.said = response.extensions_mut().remove();
+        self.ending.verdict = response.extensions_mut().remove();
         let following = match self.stage {
             Stage::Undecided => None,
             Stage::Refused(_) => {
@@ -308,7 +312,10 @@ impl HttpBody for Followed {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Account { ending, .. }) = self.following.as_deref_mut() {
             match &frame {
-                None => ending.end = Some(End::Complete),
+                None => {
+                    let verdict = ending.verdict.as_ref().and_then(|verdict| verdict.get());
+                    ending.end = Some(verdict.copied().unwrap_or(End::Complete));
+                }
                 Some(Err(_)) => ending.end = Some(End::Broken),
                 Some(Ok(frame)) => ending.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             }

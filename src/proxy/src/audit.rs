@@ -56,6 +56,12 @@ pub(crate) enum End {
     Broken,
     /// The caller went, or the proxy stopped.
     Left,
+    /// A stream: what proved the caller has run out.
+    Expired,
+    /// A stream: the caller would not be permitted it any more.
+    Revoked,
+    /// A stream: the proxy stops, and ended it in order.
+    Stopped,
 }
 
 /// One line.

@@ -20,14 +20,14 @@ use crate::authn::certificate::Presented;
 use crate::config::Snapshot;
 use crate::host;
 use crate::jsonrpc;
+use crate::lease::Lease;
 use crate::limits::{Slot, Slots};
 use crate::listener::Connection;
 use crate::mcp;
 use crate::refusal::Refusal;
 use crate::reply::{self, Body};
 use crate::response::{self, Expected, Filter};
-use crate::session::Seal;
-use crate::tls::Anchor;
+use crate::tls::{Anchor, TlsUnit};
 use crate::upstream::Outgoing;
 use crate::{Proxy, headers, limits, report};
 
@@ -40,23 +40,24 @@ const METHODS_READ: HeaderValue = HeaderValue::from_static("GET");
 
 /// What surrounds a request: what is in force, and the connection it came on.
 struct Scene<'a> {
-    proxy: &'a Proxy,
-    snapshot: &'a Snapshot,
+    proxy: &'a Arc<Proxy>,
+    snapshot: &'a Arc<Snapshot>,
+    unit: &'a Arc<TlsUnit>,
+    connection: &'a Arc<Connection>,
     certificate: Option<(&'a Presented, Anchor)>,
-    seal: &'a Seal,
 }
 
 /// Answers a request.
 pub(crate) async fn serve(
     proxy: &Arc<Proxy>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Followed> {
     let snapshot = proxy.config.current();
     let unit = proxy.tls.current();
     let certificate = connection.certificate(&unit);
     let (head, body) = request.into_parts();
-    let scene = Scene { proxy, snapshot: &snapshot, certificate, seal: &unit.seal };
+    let scene = Scene { proxy, snapshot: &snapshot, unit: &unit, connection, certificate };
     if head.uri.path() == pod::REPORT_PATH && head.method == Method::GET && scene.is_operator() {
         return report::answer(proxy, &snapshot, &unit).await.map(Followed::unaccounted);
     }
@@ -117,12 +118,13 @@ async fn permitted(
     account.principal = Some(principal.clone());
 
     // What for. `body` is read once; these bytes are judged and these bytes are sent.
-    let (body, message, _kept);
+    let (body, _kept);
+    let mut message = None;
     let asked = if head.method == Method::POST {
         (body, _kept) = read(&head.headers, incoming, config.limits.max_body_bytes, &proxy.bodies).await?;
-        message = jsonrpc::read(&body).map_err(|malformed| Refusal::Message(malformed.into()))?;
-        account.note(&body, &message);
-        mcp::of_message(&head.headers, &message).map_err(Refusal::Message)?
+        let read = jsonrpc::read(&body).map_err(|malformed| Refusal::Message(malformed.into()))?;
+        account.note(&body, &read);
+        mcp::of_message(&head.headers, message.insert(read)).map_err(Refusal::Message)?
     } else {
         body = Bytes::new();
         let method = if head.method == Method::GET { "(stream)" } else { "(end of session)" };
@@ -132,7 +134,7 @@ async fn permitted(
     account.asked(&asked);
 
     // A session is whose it was when it began (row 18).
-    let session = scene.seal.session_of(&head.headers, &asked, &principal)?;
+    let session = scene.unit.seal.session_of(&head.headers, &asked, &principal)?;
 
     // May they.
     let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
@@ -154,11 +156,19 @@ async fn permitted(
         Action::Session if head.method == Method::GET => Expected::Stream,
         _ => Expected::Opaque,
     };
-    let session = scene.seal.session_from(answer.headers(), &asked, &principal)?;
-    let filter = Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal, era: asked.era };
+    let session = scene.unit.seal.session_from(answer.headers(), &asked, &principal)?;
+    let era = asked.era;
+    let streams = response::is_event_stream(answer.headers());
+    let filter =
+        Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal: principal.clone(), era };
     let mut response = response::finish(answer, expected, filter, slot, limit).await?;
     response.headers_mut().extend(session.map(|id| (headers::SESSION_ID, id)));
-    Ok(response)
+    if !streams {
+        return Ok(response);
+    }
+    // A stream outlives this decision, so it takes along what the decision was made on.
+    let in_force = (scene.snapshot, scene.unit);
+    Ok(Lease::new(proxy, scene.connection, head, principal, (era, message), in_force).bind(response))
 }
 
 /// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of bodies.

@@ -16,6 +16,7 @@ mod headers;
 mod host;
 mod identity;
 mod jsonrpc;
+mod lease;
 mod limits;
 mod listener;
 mod mcp;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use cardea_contract::pod;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use audit::AuditSink;
@@ -133,6 +135,12 @@ pub(crate) struct Proxy {
     bodies: limits::Slots,
     /// Answers that were not taken to their last byte.
     unread: limits::Slots,
+    /// Told whenever what is in force has changed.
+    changes: watch::Sender<()>,
+    /// Streams that have no end of their own end now.
+    stopping: CancellationToken,
+    /// All other streams end now.
+    closing: CancellationToken,
 }
 
 /// Serves until `shutdown` is cancelled and the last request has ended or the drain time is over.
@@ -167,11 +175,14 @@ pub async fn run(
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),
         unread: limits::Slots::default(),
+        changes: watch::Sender::new(()),
+        stopping: shutdown.clone(),
+        closing: CancellationToken::new(),
     });
 
     let background = CancellationToken::new();
     let _ends_background = background.clone().drop_guard();
-    let watching = reload::Watch { config, tls, metrics, poll: settings.poll };
+    let watching = reload::Watch { config, tls, metrics, poll: settings.poll, changes: proxy.changes.clone() };
     tokio::spawn(background.clone().run_until_cancelled_owned(watching.run()));
     tokio::spawn(background.clone().run_until_cancelled_owned(admin::serve(admin, proxy.clone(), shutdown.clone())));
 

@@ -19,6 +19,10 @@ pub(crate) const IDLE: Duration = Duration::from_secs(75);
 /// After this long a connection takes no new requests, so that the client meets the leaf then served and its own
 /// certificate is checked anew.
 pub(crate) const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+/// How often an open stream is asked again for what opened it, so that a revoked token does not keep it.
+pub(crate) const RECHECK: Duration = Duration::from_secs(30);
+/// Of the time that streams have to end when the proxy stops, how much is kept for ending them in order.
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 /// Head of one request. Half of it may be a token.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Streams on one HTTP/2 connection: RFC 9113 section 6.5.2 wants no fewer, memory no more.

@@ -53,7 +53,13 @@ pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: Ca
     drop(listener);
     tracker.close();
     tracing::info!(connections = tracker.len(), "stopping");
-    if tokio::time::timeout(drain, tracker.wait()).await.is_err() {
+    let ended = async {
+        if tokio::time::timeout(drain.saturating_sub(limits::CLOSING), tracker.wait()).await.is_err() {
+            proxy.closing.cancel();
+            tracker.wait().await;
+        }
+    };
+    if tokio::time::timeout(drain, ended).await.is_err() {
         tracing::warn!(connections = tracker.len(), "drain time is over; connections are cut");
         end.cancel();
         tracker.wait().await;

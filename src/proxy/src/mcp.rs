@@ -104,15 +104,22 @@ pub(crate) fn of_message<'a>(headers: &HeaderMap, message: &'a Message) -> Resul
         }
         Era::Legacy => Era::Legacy,
     };
-    let (id, method, action) = match &message.kind {
-        Kind::Request { id, method } => (Some(id), method.as_str(), request(method, message, era)?),
-        Kind::Notification { method } => (None, method.as_str(), notification(method, era)),
-        Kind::Answer if era == Era::Legacy => (None, "(answer)", Action::Session),
-        Kind::Answer => {
-            return Err(Refused::new(code::INVALID_REQUEST, "this revision has no answers from clients"));
-        }
+    let (id, method) = match &message.kind {
+        Kind::Request { id, method } => (Some(id), method.as_str()),
+        Kind::Notification { method } => (None, method.as_str()),
+        Kind::Answer => (None, "(answer)"),
     };
-    Ok(Asked { action, era, id, method })
+    Ok(Asked { action: action(message, era)?, era, id, method })
+}
+
+/// What a message asks for, its era once known.
+pub(crate) fn action(message: &Message, era: Era) -> Result<Action<'_>, Refused> {
+    match &message.kind {
+        Kind::Request { method, .. } => request(method, message, era),
+        Kind::Notification { method } => Ok(notification(method, era)),
+        Kind::Answer if era == Era::Legacy => Ok(Action::Session),
+        Kind::Answer => Err(Refused::new(code::INVALID_REQUEST, "this revision has no answers from clients")),
+    }
 }
 
 /// What a GET (a stream) or a DELETE (the end of a session) asks for; the modern era has neither.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::Watcher;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::{ConfigStore, Reload};
 use crate::metrics::{Metrics, Outcome};
@@ -24,6 +24,8 @@ pub(crate) struct Watch {
     pub(crate) tls: Arc<TlsStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) poll: Duration,
+    /// Told when anything else is in force than before.
+    pub(crate) changes: watch::Sender<()>,
 }
 
 impl Watch {
@@ -68,6 +70,7 @@ impl Watch {
             Reload::Unchanged => {}
             Reload::InForce => {
                 self.metrics.config_reload(Outcome::Ok);
+                self.changes.send_replace(());
                 tracing::info!(generation = self.config.current().config.generation, "configuration in force");
             }
             Reload::Rejected(reason) => {
@@ -79,6 +82,7 @@ impl Watch {
             Ok(false) => {}
             Ok(true) => {
                 self.metrics.tls_reload(Outcome::Ok);
+                self.changes.send_replace(());
                 let leaf = &self.tls.current().leaf;
                 tracing::info!(
                     serial = leaf.serial,

@@ -122,6 +122,11 @@ enum Form {
     Other,
 }
 
+/// Whether an answer may last: one event after another.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    form(headers) == Form::EventStream
+}
+
 /// The form of a body, however its media type is spelt (RFC 9110 section 8.3.1). Encoded bodies were not asked for.
 fn form(headers: &HeaderMap) -> Form {
     let plain =
