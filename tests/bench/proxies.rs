@@ -79,7 +79,7 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         upstream: contract::Upstream { port: 8080, path: "/mcp".into() },
         identity_headers: None,
         client_auth: contract::ClientAuth::Required,
-        authentication: contract::Authentication { issuers: vec![], client_certificates: true },
+        authentication: contract::Authentication { client_certificates: true, ..Default::default() },
         rules: vec![],
         limits: contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 },
         audit: contract::AuditLevel::Decisions,

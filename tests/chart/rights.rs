@@ -142,6 +142,10 @@ fn every_example_becomes_what_it_shall_be() {
         "--from-literal=password=x",
         "--from-literal=api-key=x",
     ]);
+    for (name, value) in [("notes-client", "client-secret=x"), ("notes-tokens", "tokens.json={}")] {
+        let value = format!("--from-literal={value}");
+        kubectl(&["create", "secret", "generic", name, "--namespace=tools", &value]);
+    }
     for (name, example) in files("deploy/examples", ".yaml") {
         kubectl_with(&["apply", "--filename=-"], &example);
         eventually(&format!("{name} stands"), || {
@@ -150,9 +154,12 @@ fn every_example_becomes_what_it_shall_be() {
             {
                 condition_is("tools", "notes", kind, "True", reason)?;
             }
-            let secrets = if name.starts_with("secrets") { "Mounted" } else { "NoneDeclared" };
+            let names_secrets =
+                ["secrets-from-kubernetes.yaml", "static-tokens.yaml", "token-introspection.yaml"].contains(&&*name);
+            let secrets = if names_secrets { "Mounted" } else { "NoneDeclared" };
             condition_is("tools", "notes", "SecretsReady", "True", secrets)?;
-            let opened = if name == "http-oidc.yaml" { ("False", "Opened") } else { ("True", "Closed") };
+            let has_issuer = ["claims.yaml", "http-oidc.yaml", "token-introspection.yaml"].contains(&&*name);
+            let opened = if has_issuer { ("False", "Opened") } else { ("True", "Closed") };
             condition_is("tools", "notes", "Hardened", opened.0, opened.1)?;
             children("tools", "notes")
         });

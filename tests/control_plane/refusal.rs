@@ -25,6 +25,7 @@ pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
         a_bad_change_leaves_the_server_alone,
         a_missing_authority_is_awaited,
         a_missing_secret_is_awaited,
+        a_missing_secret_of_the_proxy_is_awaited,
         the_operators_namespace_is_closed,
     ]
 }
@@ -141,6 +142,30 @@ async fn a_missing_secret_is_awaited(bed: &Bed) -> anyhow::Result<()> {
     let secret = json!({"metadata": {}, "stringData": {"token": "c4n4ry-value"}});
     place.create(Kind::Secret, "forge-token", secret).await?;
     place.condition("web", "SecretsReady", "True", "Mounted").await?;
+    let server: McpServer = place.servers().get("web").await?;
+    ensure!(!serde_json::to_string(&server)?.contains("c4n4ry"), "the value is in the status");
+    Ok(())
+}
+
+async fn a_missing_secret_of_the_proxy_is_awaited(bed: &Bed) -> anyhow::Result<()> {
+    let place = bed.place().await?;
+    let introspection = json!({"clientId": "web", "clientSecretRef": {"name": "web-client", "key": "secret"}});
+    let auth = json!({
+        "issuers": [{"name": "corp", "url": "https://login.example.com", "introspection": introspection}],
+        "staticTokens": {"secretRef": {"name": "web-tokens"}}
+    });
+    place.apply("web", json!({"auth": auth})).await?;
+    let message = place.condition("web", "SecretsReady", "False", "SecretNotFound").await?;
+    ensure!(message.contains("web-client, web-tokens") && message.contains("spec.auth"), "{message}");
+    for (name, key) in [("web-client", "secret"), ("web-tokens", "tokens.json")] {
+        let secret = json!({"metadata": {}, "stringData": {(key): "c4n4ry-value"}});
+        place.create(Kind::Secret, name, secret).await?;
+    }
+    place.condition("web", "SecretsReady", "True", "Mounted").await?;
+    let pod = place.exists(Kind::Deployment, "web").await?.data["spec"]["template"]["spec"].clone();
+    let mounts = |container: &Value| container["volumeMounts"].to_string().matches("credential-").count();
+    ensure!(mounts(&pod["initContainers"][0]) == 2, "the proxy does not get both: {pod}");
+    ensure!(mounts(&pod["containers"][0]) == 0, "the server gets what is the proxy's: {pod}");
     let server: McpServer = place.servers().get("web").await?;
     ensure!(!serde_json::to_string(&server)?.contains("c4n4ry"), "the value is in the status");
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardea_proxy::KeyTimes;
 use serde_json::{Value, json};
 
-use crate::support::{Issuer, SigningKey, World, eventually, tool_call};
+use crate::support::{Issuer, SigningKey, World, eventually, tool_call, with_header};
 
 fn times(refresh: u64, interval: u64, stale: u64) -> KeyTimes {
     KeyTimes {
@@ -39,7 +39,7 @@ async fn keys_are_discovered_and_fetched_once() {
     let client = world.anonymous();
     let all = (0..20).map(|_| {
         let request = tool_call("echo", json!({}));
-        client.send(crate::support::with_header(request, "authorization", &format!("Bearer {token}")))
+        client.send(with_header(request, "authorization", &format!("Bearer {token}")))
     });
     for answer in futures::future::join_all(all).await {
         assert_eq!(answer.status, 200);
@@ -77,11 +77,22 @@ async fn before_the_first_success_nothing_passes() {
 }
 
 #[tokio::test]
-async fn metadata_of_another_issuer_keys_elsewhere_and_redirects_are_not_followed() {
+async fn e15_metadata_of_another_issuer_keys_elsewhere_and_redirects_are_not_followed() {
     let key = SigningKey::new("a");
     let elsewhere = Issuer::start().await;
     elsewhere.keys(&[&key]);
-    for bad in ["issuer", "plain", "link-local", "redirected", "redirected elsewhere", "huge", "no keys"] {
+    let spellings = [
+        "169.254.169.254",
+        "0xa9fea9fe",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::169.254.169.254]",
+        "[2002:a9fe:a9fe::1]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "0.0.0.0",
+    ];
+    let ways = ["issuer", "plain", "redirected", "redirected elsewhere", "huge", "no keys"];
+    for bad in ways.into_iter().chain(spellings) {
         let issuer = Issuer::start().await;
         issuer.keys(&[&key]);
         let metadata = |name: &str, jwks: &str| json!({"issuer": name, "jwks_uri": jwks}).to_string();
@@ -91,7 +102,9 @@ async fn metadata_of_another_issuer_keys_elsewhere_and_redirects_are_not_followe
                 issuer.page(well_known, &metadata(&format!("{}/", issuer.url), &format!("{}/jwks", issuer.url)));
             }
             "plain" => issuer.page(well_known, &metadata(&issuer.url, &issuer.url.replace("https", "http"))),
-            "link-local" => issuer.page(well_known, &metadata(&issuer.url, "https://169.254.169.254/jwks")),
+            host if spellings.contains(&host) => {
+                issuer.page(well_known, &metadata(&issuer.url, &format!("https://{host}/jwks")));
+            }
             "redirected" => {
                 issuer.keys_at("/moved", &[&key]);
                 issuer.redirect("/jwks", &format!("{}/moved", issuer.url));
@@ -109,7 +122,7 @@ async fn metadata_of_another_issuer_keys_elsewhere_and_redirects_are_not_followe
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_makes_few_fetches() {
+async fn e15_a_flood_of_unknown_keys_makes_few_fetches() {
     let issuer = Issuer::start().await;
     let key = SigningKey::new("a");
     issuer.keys(&[&key]);
@@ -121,6 +134,71 @@ async fn a_flood_of_unknown_keys_makes_few_fetches() {
     }
     assert_eq!(issuer.asked("/jwks"), 1);
     assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 200);
+}
+
+#[tokio::test]
+async fn e15_a_flood_while_the_issuer_is_silent_waits_for_one_fetch() {
+    let issuer = Issuer::start().await;
+    issuer.hush("/jwks");
+    let world = World::timed(fetched(&issuer), times(60_000, 60_000, 60_000)).await;
+    let client = world.anonymous();
+    let all = (0..50).map(|number| {
+        let token = SigningKey::new(&format!("unknown-{number}")).token(&issuer.url, &json!({}));
+        client.send(with_header(tool_call("echo", json!({})), "authorization", &format!("Bearer {token}")))
+    });
+    for answer in futures::future::join_all(all).await {
+        assert_eq!(answer.status, 503);
+    }
+    assert_eq!(issuer.asked("/jwks"), 1);
+}
+
+#[tokio::test]
+async fn e13_the_same_key_id_in_two_issuers_is_two_keys() {
+    let (one, other) = (Issuer::start().await, Issuer::start().await);
+    let (key, others_key) = (SigningKey::new("a"), SigningKey::new("a"));
+    one.keys(&[&key]);
+    other.keys(&[&others_key]);
+    let world = World::with(|config| {
+        fetched(&one)(config);
+        let mut second = config["authentication"]["issuers"][0].clone();
+        second["name"] = json!("partner");
+        second["url"] = json!(other.url);
+        second["caBundle"] = json!(other.authority.pem);
+        config["authentication"]["issuers"].as_array_mut().unwrap().push(second);
+    })
+    .await;
+    assert_eq!(status(&world, &key.token(&one.url, &json!({}))).await, 200);
+    assert_eq!(world.last_line()["issuer"], "corp");
+    assert_eq!(status(&world, &others_key.token(&other.url, &json!({}))).await, 200);
+    assert_eq!(world.last_line()["issuer"], "partner");
+    for (what, token) in [
+        ("one's key in the other's name", key.token(&other.url, &json!({}))),
+        ("the other's key in one's name", others_key.token(&one.url, &json!({}))),
+        ("both names", key.token(&one.url, &json!({"iss": [one.url, other.url]}))),
+    ] {
+        assert_eq!(status(&world, &token).await, 401, "{what}");
+    }
+    assert_eq!((one.asked("/jwks"), other.asked("/jwks")), (1, 1));
+}
+
+#[tokio::test]
+async fn e13_a_token_that_brings_its_own_key_is_not_followed() {
+    let (issuer, attacker) = (Issuer::start().await, Issuer::start().await);
+    let (key, own) = (SigningKey::new("a"), SigningKey::new("a"));
+    issuer.keys(&[&key]);
+    attacker.keys(&[&own]);
+    let world = World::with(fetched(&issuer)).await;
+    assert_eq!(status(&world, &key.token(&issuer.url, &json!({}))).await, 200);
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    header.kid = Some("a".into());
+    header.jku = Some(format!("{}/jwks", attacker.url));
+    header.x5u = Some(format!("{}/certificate", attacker.url));
+    assert_eq!(status(&world, &own.token_with(&header, &issuer.url, &json!({}))).await, 401);
+    // Nor is its issuer looked up.
+    assert_eq!(status(&world, &own.token(&attacker.url, &json!({}))).await, 401);
+    for path in ["/jwks", "/certificate", "/.well-known/openid-configuration"] {
+        assert_eq!(attacker.asked(path), 0, "{path}");
+    }
 }
 
 #[tokio::test]

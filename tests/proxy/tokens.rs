@@ -69,7 +69,7 @@ async fn without_an_authorization_server_the_metadata_names_none() {
 }
 
 #[tokio::test]
-async fn tokens_that_do_not_convince() {
+async fn e13_tokens_that_do_not_convince() {
     let world = World::start().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let mut tokens: Vec<(&str, String)> = [
@@ -111,6 +111,8 @@ async fn tokens_that_do_not_convince() {
     };
     tokens.extend([
         ("an unknown key id", header(|header| header.kid = Some("two".into()))),
+        ("a key id that is a query", header(|header| header.kid = Some("one' OR '1'='1".into()))),
+        ("a key id that is a URL", header(|header| header.kid = Some("https://attacker.test/jwks".into()))),
         ("a key id that is a path", header(|header| header.kid = Some("../../../dev/null".into()))),
         ("a critical extension", header(|header| header.crit = Some(vec!["b64".into()]))),
         ("a logout token", header(|header| header.typ = Some("logout+jwt".into()))),
@@ -156,6 +158,7 @@ async fn tokens_that_do_not_convince() {
         ),
         ("padding", format!("{good}=")),
         ("very long", "a".repeat(20_000)),
+        ("with a very long claim", world.token(&json!({"x": "a".repeat(20_000)}))),
         ("nothing", String::new()),
     ]);
     for (what, token) in &tokens {

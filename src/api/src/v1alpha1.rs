@@ -16,7 +16,8 @@ mod workload;
 
 pub use access::{Access, AccessRule, ClaimMatch, Effect, PrincipalMatch, ServiceAccountName};
 pub use auth::{
-    AttributeClaim, Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts, McpAuthPolicySpec,
+    AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts,
+    McpAuthPolicySpec, StaticTokens,
 };
 pub use limits::{Audit, AuditLevel, Limits, Redact};
 pub use network::{Egress, EgressDestination, Ingress, Network};
@@ -38,4 +39,17 @@ pub struct LocalRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+}
+
+/// One value of a Secret in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret. While it or the key is missing the server does not start, and `SecretsReady` says so.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Key in the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
 }

@@ -10,7 +10,7 @@ mod report;
 pub mod pod;
 
 pub use proxy::{
-    AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, IdentityHeaders, Issuer, KeySource, Limits,
-    PrincipalMatch, ProxyConfig, Redact, Rule, TokenKind, Upstream,
+    AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, IdentityHeaders, Introspection, Issuer, KeySource,
+    Limits, PrincipalMatch, ProxyConfig, Redact, Rule, TokenKind, Upstream,
 };
 pub use report::{Handshake, HandshakeFailure, Leaf, ProxyReport, ServerInfo};

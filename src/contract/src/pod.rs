@@ -22,6 +22,13 @@ pub const TRUST_BUNDLE_KEY: &str = "ca.crt";
 /// Key of the other authorities whose client certificates are accepted, if any (PEM).
 pub const CLIENT_CA_KEY: &str = "clients.crt";
 
+/// Folder with the Secrets that credentials are checked with, each mounted in a folder of its own.
+pub const CREDENTIALS_DIR: &str = "/etc/cardea/credentials";
+/// Below [`CREDENTIALS_DIR`]: the client secret with which the proxy introspects tokens.
+pub const INTROSPECTION_SECRET: &str = "introspection/client-secret";
+/// Below [`CREDENTIALS_DIR`]: the static tokens, as digests (JSON).
+pub const STATIC_TOKENS: &str = "static/tokens.json";
+
 /// The proxy's read-only report for the operator, a [`ProxyReport`](crate::ProxyReport) in JSON.
 pub const REPORT_PATH: &str = "/.cardea/status";
 /// Header in which the server finds who is calling: a JWT signed by the proxy (ES256).

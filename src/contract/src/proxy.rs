@@ -85,6 +85,9 @@ pub struct Authentication {
     pub issuers: Vec<Issuer>,
     /// Whether a verified client certificate is an identity by itself when no token is sent.
     pub client_certificates: bool,
+    /// Whether the tokens in [`pod::STATIC_TOKENS`](crate::pod::STATIC_TOKENS) are taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub static_tokens: bool,
 }
 
 /// One issuer of JWT bearer tokens.
@@ -104,6 +107,24 @@ pub struct Issuer {
     /// Further authorities (PEM) to trust when fetching metadata and keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
+    /// Whether it is asked about its tokens, opaque ones included. At most one issuer of a server is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection: Option<Introspection>,
+}
+
+/// How an issuer is asked about its tokens (RFC 7662). The client secret lies in
+/// [`pod::INTROSPECTION_SECRET`](crate::pod::INTROSPECTION_SECRET).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Introspection {
+    /// https URL of its introspection endpoint; none: its metadata says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Name by which the proxy is known to it as a client.
+    pub client_id: String,
+    /// Seconds for which an answer may be believed; none: it is asked on every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_seconds: Option<u32>,
 }
 
 /// Whose tokens an issuer signs.

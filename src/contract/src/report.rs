@@ -14,6 +14,12 @@ pub struct ProxyReport {
     /// Names of the issuers whose keys cannot be had, so that every token of theirs is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers_without_keys: Vec<String>,
+    /// Names of the issuers that were asked about a token in vain, the last time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers_not_introspecting: Vec<String>,
+    /// Why the newest file of static tokens is not in force, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_static_tokens: Option<String>,
     /// SHA-256 (hex) of the trust bundle in force.
     pub trust_bundle: String,
     /// The certificate that the proxy serves.

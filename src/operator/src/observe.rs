@@ -80,13 +80,9 @@ pub async fn missing_secrets(
     server: &McpServer,
     namespace: &str,
 ) -> Result<BTreeSet<String>, kube::Error> {
-    let wanted: BTreeSet<&str> = server
-        .spec
-        .secrets
-        .iter()
-        .filter_map(|secret| secret.from.kubernetes_secret.as_ref())
-        .map(|secret| secret.name.as_str())
-        .collect();
+    let of_the_server = server.spec.secrets.iter().filter_map(|secret| secret.from.kubernetes_secret.as_ref());
+    let of_the_proxy = server.spec.auth.iter().flat_map(|auth| auth.inline.secret_names());
+    let wanted: BTreeSet<&str> = of_the_server.map(|secret| secret.name.as_str()).chain(of_the_proxy).collect();
     let mut missing = BTreeSet::new();
     for name in wanted {
         if Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?.is_none() {

@@ -120,6 +120,9 @@ fn ways_in(authentication: &Authentication) -> String {
     if authentication.issuers.iter().any(|issuer| issuer.kind == TokenKind::KubernetesServiceAccount) {
         ways.push("ServiceAccount");
     }
+    if authentication.static_tokens {
+        ways.push("StaticToken");
+    }
     if authentication.client_certificates {
         ways.push("Certificate");
     }
@@ -155,7 +158,7 @@ fn accepted() -> Finding {
 
 fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     let finding = |status, reason, message: String| Finding::new(condition::SECRETS_READY, status, reason, message);
-    if server.secrets.is_empty() {
+    if server.secrets.is_empty() && server.proxy_secrets.is_empty() {
         return finding(Some(true), reasons::NONE_DECLARED, "the spec names no secret".to_owned());
     }
     if !observed.missing_secrets.is_empty() {
@@ -163,7 +166,7 @@ fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
         return finding(
             Some(false),
             reasons::SECRET_NOT_FOUND,
-            format!("spec.secrets: no such Secret in this namespace: {}: create it", names.join(", ")),
+            format!("spec.secrets, spec.auth: no such Secret in this namespace: {}: create it", names.join(", ")),
         );
     }
     match troubles(observed).find(|trouble| trouble.reason == reasons::SECRET_NOT_FOUND) {
@@ -186,6 +189,25 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
             reasons::ISSUER_UNREACHABLE,
             format!(
                 "spec.auth.issuers: the keys of {names} cannot be fetched, so their tokens are refused: check url, jwksUrl and caRef"
+            ),
+        );
+    }
+    if let Some(problem) = reports(observed).find_map(|report| report.rejected_static_tokens.as_ref()) {
+        return finding(
+            Some(false),
+            reasons::CONFIG_REJECTED,
+            format!("spec.auth.staticTokens: a proxy keeps its former static tokens: {problem}"),
+        );
+    }
+    let mute: BTreeSet<&str> =
+        reports(observed).flat_map(|report| &report.issuers_not_introspecting).map(String::as_str).collect();
+    if !mute.is_empty() {
+        let names = Vec::from_iter(mute).join(", ");
+        return finding(
+            Some(false),
+            reasons::ISSUER_UNREACHABLE,
+            format!(
+                "spec.auth.issuers: {names} cannot be asked about tokens, so they are refused: check introspection.url, clientId and clientSecretRef"
             ),
         );
     }

@@ -50,6 +50,8 @@ pub struct ValidatedServer {
     pub leaf_lifetime: SignedDuration,
     /// What proves an identity.
     pub authentication: contract::Authentication,
+    /// Secrets for the proxy's container.
+    pub proxy_secrets: Vec<ProxySecret>,
     /// Who may call what; known to compile.
     pub rules: Vec<contract::Rule>,
     /// Who reaches the proxy.
@@ -82,6 +84,17 @@ pub struct ServerImage {
     pub pull_policy: Option<String>,
     /// Names of the Secrets with registry credentials.
     pub pull_secrets: Vec<String>,
+}
+
+/// One value of a Secret that the proxy's container gets as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySecret {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key in the Secret.
+    pub key: String,
+    /// Below [`pod::CREDENTIALS_DIR`], in a folder of its own.
+    pub file: &'static str,
 }
 
 /// Why a server is left as it is.
@@ -176,8 +189,8 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         .and_then(|issuer| issuer.builtin)
         .and_then(|builtin| builtin.duration_seconds)
         .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
-    let authentication =
-        authentication::authentication(spec.auth.as_ref().map(|auth| &auth.inline), &resource, observed)?;
+    let auth = spec.auth.as_ref().map(|auth| &auth.inline);
+    let authentication = authentication::authentication(auth, &resource, observed)?;
     let rules = access::rules(spec, &authentication)?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
@@ -209,6 +222,7 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
         leaf_lifetime,
         posture: posture::of(spec, &authentication),
         authentication,
+        proxy_secrets: auth.map(authentication::proxy_secrets).unwrap_or_default(),
         rules,
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),

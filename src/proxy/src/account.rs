@@ -157,7 +157,7 @@ impl Account {
     /// It gets no further.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         let (label, verdict) = match refusal {
-            Refusal::Stop(Stop::KeysUnavailable) => (DecisionLabel::Unavailable, Some(Verdict::Unauthenticated)),
+            Refusal::Stop(Stop::Unavailable(_)) => (DecisionLabel::Unavailable, Some(Verdict::Unauthenticated)),
             Refusal::Stop(_) | Refusal::NoCertificate => {
                 (DecisionLabel::Unauthenticated, Some(Verdict::Unauthenticated))
             }

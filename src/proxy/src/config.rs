@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use cardea_contract::ProxyConfig;
+use cardea_contract::{ProxyConfig, TokenKind, pod};
 use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
 
-use crate::authn::jwks::{Fetching, KeySourceError};
-use crate::authn::{self, TrustedIssuer};
+use crate::authn::jwks::KeySourceError;
+use crate::authn::{self, Means, StaticTokens, TrustedIssuer};
 use crate::identity::PlainHeaders;
 use crate::metadata::Endpoint;
+use crate::reload::{Reload, Seen};
 
 /// Largest configuration file. A ConfigMap holds 1 MiB at most.
 const MAX_BYTES: u64 = 2 << 20;
@@ -33,6 +34,8 @@ pub(crate) struct Snapshot {
     pub(crate) endpoint: Endpoint,
     /// Its issuers, each with its own keys.
     pub(crate) issuers: Vec<Arc<TrustedIssuer>>,
+    /// Its static tokens, if it takes any.
+    pub(crate) static_tokens: Option<Arc<StaticTokens>>,
 }
 
 /// Why a configuration file is not put in force.
@@ -75,7 +78,7 @@ pub enum ConfigError {
 
 impl Snapshot {
     /// Compiles. Issuers that `former` has in the same form keep the keys they have fetched.
-    fn compile(bytes: &[u8], former: Option<&Self>, fetching: &Fetching) -> Result<Self, ConfigError> {
+    fn compile(bytes: &[u8], former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
         let config: ProxyConfig = serde_json::from_slice(bytes).map_err(ConfigError::Parse)?;
         validate(&config)?;
         let endpoint = Endpoint::new(&config)?;
@@ -92,12 +95,16 @@ impl Snapshot {
             issuers.push(match kept {
                 Some(kept) => kept.clone(),
                 None => Arc::new(
-                    TrustedIssuer::new(issuer.clone(), fetching)
+                    TrustedIssuer::new(issuer.clone(), means)
                         .map_err(|source| ConfigError::Issuer { name: issuer.name.clone(), source })?,
                 ),
             });
         }
-        Ok(Self { config, policy, redaction, identity_headers, endpoint, issuers })
+        let static_tokens = config.authentication.static_tokens.then(|| {
+            let kept = former.and_then(|former| former.static_tokens.clone());
+            kept.unwrap_or_else(|| Arc::new(StaticTokens::load(means.credentials.join(pod::STATIC_TOKENS))))
+        });
+        Ok(Self { config, policy, redaction, identity_headers, endpoint, issuers, static_tokens })
     }
 }
 
@@ -133,39 +140,39 @@ fn validate(config: &ProxyConfig) -> Result<(), ConfigError> {
     if issuers.iter().any(|issuer| issuer.audiences.is_empty() || issuer.audiences.iter().any(String::is_empty)) {
         return no("authentication.issuers", "must each list an audience");
     }
+    let introspected: Vec<_> = issuers.iter().filter(|issuer| issuer.introspection.is_some()).collect();
+    if introspected.len() > 1 {
+        // A token that names no issuer would be shown to one that it is not of.
+        return no("authentication.issuers", "must not have introspection in more than one");
+    }
+    if introspected.iter().any(|issuer| issuer.kind == TokenKind::KubernetesServiceAccount) {
+        return no("authentication.issuers", "must not have introspection of ServiceAccounts");
+    }
+    if introspected
+        .iter()
+        .any(|issuer| issuer.introspection.as_ref().is_some_and(|asked| asked.cache_seconds == Some(0)))
+    {
+        return no("authentication.issuers", "must have cacheSeconds above 0, or none");
+    }
     Ok(())
 }
 
 /// The configuration in force, and why the newest file is not, if it is not.
 pub(crate) struct ConfigStore {
     path: PathBuf,
-    fetching: Fetching,
+    means: Means,
     current: ArcSwap<Snapshot>,
     seen: Mutex<Seen>,
 }
 
-#[derive(Default)]
-struct Seen {
-    bytes: Vec<u8>,
-    rejected: Option<String>,
-}
-
-/// What a look at the file found.
-#[derive(Debug)]
-pub(crate) enum Reload {
-    Unchanged,
-    InForce,
-    Rejected(String),
-}
-
 impl ConfigStore {
     /// Loads for the first time.
-    pub(crate) fn load(path: PathBuf, fetching: Fetching) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: PathBuf, means: Means) -> Result<Self, ConfigError> {
         let bytes = read(&path)?;
-        let snapshot = Snapshot::compile(&bytes, None, &fetching)?;
+        let snapshot = Snapshot::compile(&bytes, None, &means)?;
         snapshot.issuers.iter().for_each(|issuer| issuer.start());
-        let seen = Mutex::new(Seen { bytes, rejected: None });
-        Ok(Self { path, fetching, current: ArcSwap::from_pointee(snapshot), seen })
+        let seen = Mutex::new(Seen::in_force(bytes));
+        Ok(Self { path, means, current: ArcSwap::from_pointee(snapshot), seen })
     }
 
     /// The configuration in force.
@@ -175,7 +182,7 @@ impl ConfigStore {
 
     /// Why the newest file is not in force, if it is not.
     pub(crate) fn rejected(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).rejected.clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).rejected()
     }
 
     /// Folder to watch: kubelet swaps a symlink beside the file, not the file.
@@ -183,40 +190,20 @@ impl ConfigStore {
         self.path.parent().map(Path::to_path_buf).unwrap_or_default()
     }
 
+    /// Folder to watch for static tokens.
+    pub(crate) fn static_tokens_folder(&self) -> Option<PathBuf> {
+        self.means.credentials.join(pod::STATIC_TOKENS).parent().map(Path::to_path_buf)
+    }
+
     /// Looks at the file again.
     pub(crate) fn reload(&self) -> Reload {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = match read(&self.path) {
-            Ok(bytes) if bytes == seen.bytes => return Reload::Unchanged,
-            Ok(bytes) => bytes,
-            Err(error) => {
-                // Forget the bytes, so that the same file counts as news when it is back.
-                seen.bytes.clear();
-                return seen.reject(&error);
-            }
-        };
-        let outcome = Snapshot::compile(&bytes, Some(&self.current()), &self.fetching);
-        seen.bytes = bytes;
-        match outcome {
-            Ok(snapshot) => {
-                snapshot.issuers.iter().for_each(|issuer| issuer.start());
-                self.current.store(Arc::new(snapshot));
-                seen.rejected = None;
-                Reload::InForce
-            }
-            Err(error) => seen.reject(&error),
-        }
-    }
-}
-
-impl Seen {
-    fn reject(&mut self, error: &ConfigError) -> Reload {
-        let reason = reason(error);
-        if self.rejected.as_ref() == Some(&reason) {
-            return Reload::Unchanged;
-        }
-        self.rejected = Some(reason.clone());
-        Reload::Rejected(reason)
+        seen.look(read(&self.path), |bytes| {
+            let snapshot = Snapshot::compile(bytes, Some(&self.current()), &self.means)?;
+            snapshot.issuers.iter().for_each(|issuer| issuer.start());
+            self.current.store(Arc::new(snapshot));
+            Ok(())
+        })
     }
 }
 
@@ -240,9 +227,9 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 #[cfg(test)]
 impl ConfigStore {
     /// One that has no file.
-    pub(crate) fn of(config: &str, fetching: Fetching) -> Self {
-        let snapshot = Snapshot::compile(config.as_bytes(), None, &fetching).unwrap();
-        Self { path: PathBuf::new(), fetching, current: ArcSwap::from_pointee(snapshot), seen: Mutex::default() }
+    pub(crate) fn of(config: &str, means: Means) -> Self {
+        let snapshot = Snapshot::compile(config.as_bytes(), None, &means).unwrap();
+        Self { path: PathBuf::new(), means, current: ArcSwap::from_pointee(snapshot), seen: Mutex::default() }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Settings {
     pub tls_dir: PathBuf,
     /// Folder with the trust bundle.
     pub trust_dir: PathBuf,
+    /// Folder with the Secrets that credentials are checked with.
+    pub credentials_dir: PathBuf,
     /// Where MCP is answered, over TLS only.
     pub listen: SocketAddr,
     /// Where health, readiness, metrics and the identity keys are answered, in plain HTTP.
@@ -80,6 +82,7 @@ impl Default for Settings {
             config_file: pod::CONFIG_FILE.into(),
             tls_dir: pod::TLS_DIR.into(),
             trust_dir: pod::TRUST_DIR.into(),
+            credentials_dir: pod::CREDENTIALS_DIR.into(),
             listen: (everywhere, pod::PROXY_PORT).into(),
             admin_listen: (everywhere, pod::ADMIN_PORT).into(),
             drain: Duration::from_secs(20),
@@ -156,8 +159,8 @@ pub async fn run(
     bound: impl FnOnce(Bound) + Send,
 ) -> Result<(), StartError> {
     let metrics = Arc::new(metrics::Metrics::new());
-    let keys = authn::jwks::Fetching { times: settings.keys, metrics: metrics.clone() };
-    let config = Arc::new(config::ConfigStore::load(settings.config_file.clone(), keys)?);
+    let means = authn::Means::new(settings.keys, settings.credentials_dir, metrics.clone());
+    let config = Arc::new(config::ConfigStore::load(settings.config_file.clone(), means)?);
     let sources = tls::Sources::new(settings.tls_dir, settings.trust_dir).map_err(|_| StartError::DrawnKey)?;
     let tls = Arc::new(tls::TlsStore::load(sources, config.current().config.client_auth)?);
     let listener = bind(settings.listen).await?;

@@ -29,6 +29,9 @@ struct Flags {
     /// Folder with ca.crt and, if there are further authorities for clients, clients.crt, watched.
     #[arg(long, default_value = pod::TRUST_DIR)]
     trust_dir: PathBuf,
+    /// Folder with introspection/client-secret and static/tokens.json, if the configuration asks for them, watched.
+    #[arg(long, default_value = pod::CREDENTIALS_DIR)]
+    credentials_dir: PathBuf,
     /// Where MCP is answered, over TLS.
     #[arg(long, default_value_t = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, pod::PROXY_PORT)))]
     listen: SocketAddr,
@@ -69,6 +72,7 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
         config_file: flags.config_file,
         tls_dir: flags.tls_dir,
         trust_dir: flags.trust_dir,
+        credentials_dir: flags.credentials_dir,
         listen: flags.listen,
         admin_listen: flags.admin_listen,
         drain: Duration::from_secs(flags.drain_seconds),

@@ -81,7 +81,9 @@ pub(crate) struct Metrics {
     answer_bytes: Histogram,
     config_reloads: Family<OutcomeLabels, Counter>,
     tls_reloads: Family<OutcomeLabels, Counter>,
+    static_token_reloads: Family<OutcomeLabels, Counter>,
     key_fetches: Family<OutcomeLabels, Counter>,
+    introspections: Family<OutcomeLabels, Counter>,
     upstream: Family<OutcomeLabels, Counter>,
     audit_lost: Counter,
     events_dropped: Counter,
@@ -94,7 +96,8 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("cardea_proxy");
         let (requests, answers, audit_lost, events_dropped) = Default::default();
-        let [config_reloads, tls_reloads, key_fetches, upstream] = std::array::from_fn(|_| Family::default());
+        let [config_reloads, tls_reloads, static_token_reloads, key_fetches, introspections, upstream] =
+            std::array::from_fn(|_| Family::default());
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
         let this = Self {
             answer_seconds: Family::new_with_constructor(seconds),
@@ -109,7 +112,9 @@ impl Metrics {
             answers,
             config_reloads,
             tls_reloads,
+            static_token_reloads,
             key_fetches,
+            introspections,
             upstream,
             audit_lost,
             events_dropped,
@@ -130,7 +135,9 @@ impl Metrics {
         registry.register("answer_bytes", "Bytes of the bodies of answers to them", this.answer_bytes.clone());
         registry.register("config_reloads", "Changed configuration files", this.config_reloads.clone());
         registry.register("tls_reloads", "Changed certificates or trust bundles", this.tls_reloads.clone());
+        registry.register("static_token_reloads", "Changed files of static tokens", this.static_token_reloads.clone());
         registry.register("jwks_fetches", "Fetches of issuers' keys", this.key_fetches.clone());
+        registry.register("introspections", "Questions to issuers about tokens", this.introspections.clone());
         registry.register(
             "upstream_requests",
             "Permitted requests by whether the server answered",
@@ -162,6 +169,14 @@ impl Metrics {
 
     pub(crate) fn tls_reload(&self, outcome: Outcome) {
         self.tls_reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn static_token_reload(&self, outcome: Outcome) {
+        self.static_token_reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn introspection(&self, outcome: Outcome) {
+        self.introspections.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn key_fetch(&self, outcome: Outcome) {

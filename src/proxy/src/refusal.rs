@@ -75,9 +75,8 @@ impl Refusal {
             Self::Stranger(Stranger::Origin) => "origin",
             Self::NoSuchPath => "path",
             Self::Method(_) => "http-method",
-            Self::Stop(Stop::NoEvidence(reason) | Stop::InvalidToken(reason)) => reason,
+            Self::Stop(Stop::NoEvidence(reason) | Stop::InvalidToken(reason) | Stop::Unavailable(reason)) => reason,
             Self::Stop(Stop::TokenInQuery) => "token-in-query",
-            Self::Stop(Stop::KeysUnavailable) => "keys-unavailable",
             Self::MediaType => "media-type",
             Self::TooLarge => "too-large",
             Self::Slow => "too-slow",
@@ -149,8 +148,8 @@ fn stopped(stop: Stop, snapshot: &Snapshot, id: Option<&Id>) -> Response<Body> {
             let message = "a token belongs in the Authorization header";
             reply::error(StatusCode::BAD_REQUEST, id, code::INVALID_REQUEST, message)
         }
-        Stop::KeysUnavailable => {
-            let message = "the issuer's keys cannot be had at present";
+        Stop::Unavailable(_) => {
+            let message = "the token's issuer cannot be asked at present";
             retry_later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, code::UNAVAILABLE, message), 10)
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use notify::Watcher;
 use tokio::sync::{Notify, watch};
 
-use crate::config::{ConfigStore, Reload};
+use crate::config::{self, ConfigStore};
 use crate::metrics::{Metrics, Outcome};
 use crate::tls::TlsStore;
 
@@ -54,6 +54,10 @@ impl Watch {
             for folder in [self.config.folder(), self.tls.tls_dir().into(), self.tls.trust_dir().into()] {
                 watcher.watch(&folder, notify::RecursiveMode::NonRecursive)?;
             }
+            // Mounted with the pod, or never.
+            if let Some(folder) = self.config.static_tokens_folder().filter(|folder| folder.exists()) {
+                watcher.watch(&folder, notify::RecursiveMode::NonRecursive)?;
+            }
             Ok(watcher)
         });
         match attempt {
@@ -78,6 +82,17 @@ impl Watch {
                 tracing::error!(reason, "configuration rejected; the former stays in force");
             }
         }
+        match self.config.current().static_tokens.as_ref().map(|tokens| tokens.reload()) {
+            None | Some(Reload::Unchanged) => {}
+            Some(Reload::InForce) => {
+                self.metrics.static_token_reload(Outcome::Ok);
+                tracing::info!("static tokens in force");
+            }
+            Some(Reload::Rejected(reason)) => {
+                self.metrics.static_token_reload(Outcome::Failed);
+                tracing::error!(reason, "static tokens rejected; the former stay in force");
+            }
+        }
         match self.tls.reload(self.config.current().config.client_auth) {
             Ok(false) => {}
             Ok(true) => {
@@ -95,6 +110,68 @@ impl Watch {
                 tracing::error!(reason, "certificate or trust bundle rejected; the former stays in force");
             }
         }
+    }
+}
+
+/// What a look at a file found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Unchanged,
+    InForce,
+    Rejected(String),
+}
+
+/// A mounted file as it was seen last, and why it is not in force, if it is not.
+#[derive(Default)]
+pub(crate) struct Seen {
+    bytes: Option<Vec<u8>>,
+    rejected: Option<String>,
+}
+
+impl Seen {
+    /// One that was read and is in force.
+    pub(crate) fn in_force(bytes: Vec<u8>) -> Self {
+        Self { bytes: Some(bytes), rejected: None }
+    }
+
+    /// Why the file is not in force, if it is not.
+    pub(crate) fn rejected(&self) -> Option<String> {
+        self.rejected.clone()
+    }
+
+    /// Takes what was read, if it is news, and puts it in force.
+    pub(crate) fn look<E: std::error::Error>(
+        &mut self,
+        read: Result<Vec<u8>, E>,
+        put_in_force: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Reload {
+        let bytes = match read {
+            Ok(bytes) if self.bytes.as_ref() == Some(&bytes) => return Reload::Unchanged,
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Forget the bytes, so that the same file counts as news when it is back.
+                self.bytes = None;
+                return self.reject(&error);
+            }
+        };
+        let outcome = put_in_force(&bytes);
+        self.bytes = Some(bytes);
+        match outcome {
+            Ok(()) => {
+                self.rejected = None;
+                Reload::InForce
+            }
+            Err(error) => self.reject(&error),
+        }
+    }
+
+    fn reject(&mut self, error: &dyn std::error::Error) -> Reload {
+        let reason = config::reason(error);
+        if self.rejected.as_ref() == Some(&reason) {
+            return Reload::Unchanged;
+        }
+        self.rejected = Some(reason.clone());
+        Reload::Rejected(reason)
     }
 }
 

@@ -59,6 +59,13 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
             .filter(|issuer| issuer.is_without_keys())
             .map(|issuer| issuer.config.name.clone())
             .collect(),
+        issuers_not_introspecting: snapshot
+            .issuers
+            .iter()
+            .filter(|issuer| issuer.is_not_introspecting())
+            .map(|issuer| issuer.config.name.clone())
+            .collect(),
+        rejected_static_tokens: snapshot.static_tokens.as_ref().and_then(|tokens| tokens.rejected()),
         trust_bundle: unit.bundle.clone(),
         leaf: unit.leaf.clone(),
         handshake,

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -73,14 +73,30 @@ pub(crate) fn encode_unsigned(header: &Value, issuer: &str, claims: &Value, sign
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(sign(signed.as_bytes())))
 }
 
-type Pages = HashMap<String, (StatusCode, Vec<(&'static str, String)>, Bytes)>;
+/// What is answered at a path.
+#[derive(Clone)]
+enum Page {
+    Answer(StatusCode, Vec<(&'static str, String)>, Bytes),
+    /// The question is heard and never answered.
+    Silence,
+}
+
+type Pages = HashMap<String, Page>;
+
+/// A question that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) authorization: String,
+    pub(crate) body: String,
+}
 
 /// The https endpoint.
 pub(crate) struct Issuer {
     pub(crate) url: String,
     pub(crate) authority: Authority,
     pages: Arc<Mutex<Pages>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Issuer {
@@ -108,19 +124,25 @@ impl Issuer {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
-                    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-                        let path = request.uri().path().to_owned();
-                        let (status, headers, body) = pages.lock().unwrap().get(&path).cloned().unwrap_or((
-                            StatusCode::NOT_FOUND,
-                            vec![],
-                            Bytes::new(),
-                        ));
-                        asked.lock().unwrap().push(path);
+                    let service = service_fn(async |request: http::Request<hyper::body::Incoming>| {
+                        let (head, body) = request.into_parts();
+                        let path = head.uri.path().to_owned();
+                        let authorization =
+                            head.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
+                        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+                        let question = Asked { path: path.clone(), authorization: authorization.into(), body };
+                        asked.lock().unwrap().push(question);
+                        let page = pages.lock().unwrap().get(&path).cloned();
+                        let (status, headers, body) = match page {
+                            Some(Page::Answer(status, headers, body)) => (status, headers, body),
+                            Some(Page::Silence) => std::future::pending().await,
+                            None => (StatusCode::NOT_FOUND, vec![], Bytes::new()),
+                        };
                         let mut response = Response::builder().status(status);
                         for (name, value) in headers {
                             response = response.header(name, value);
                         }
-                        std::future::ready(Ok::<_, Infallible>(response.body(Full::new(body)).unwrap()))
+                        Ok::<_, Infallible>(response.body(Full::new(body)).unwrap())
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -135,12 +157,21 @@ impl Issuer {
     }
 
     pub(crate) fn page(&self, path: &str, body: &str) {
-        let page = (StatusCode::OK, vec![], Bytes::copy_from_slice(body.as_bytes()));
+        self.page_with(path, StatusCode::OK, body);
+    }
+
+    pub(crate) fn page_with(&self, path: &str, status: StatusCode, body: &str) {
+        let page = Page::Answer(status, vec![], Bytes::copy_from_slice(body.as_bytes()));
         self.pages.lock().unwrap().insert(path.into(), page);
     }
 
+    /// From now on questions there are never answered.
+    pub(crate) fn hush(&self, path: &str) {
+        self.pages.lock().unwrap().insert(path.into(), Page::Silence);
+    }
+
     pub(crate) fn redirect(&self, path: &str, to: &str) {
-        let page = (StatusCode::FOUND, vec![("location", to.to_owned())], Bytes::new());
+        let page = Page::Answer(StatusCode::FOUND, vec![("location", to.to_owned())], Bytes::new());
         self.pages.lock().unwrap().insert(path.into(), page);
     }
 
@@ -159,6 +190,11 @@ impl Issuer {
 
     /// How often this path was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
+        self.questions(path).len()
+    }
+
+    /// What was asked at this path.
+    pub(crate) fn questions(&self, path: &str) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 }

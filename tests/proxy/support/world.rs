@@ -79,7 +79,7 @@ impl World {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("cardea-proxy-{}-{number}", std::process::id()));
-        for part in ["config", "tls", "trust"] {
+        for part in ["config", "tls", "trust", "credentials/introspection", "credentials/static"] {
             std::fs::create_dir_all(folder.join(part)).unwrap();
         }
         let server = Server::start().await;
@@ -128,6 +128,7 @@ impl World {
             config_file: self.folder.join("config/proxy.json"),
             tls_dir: self.folder.join("tls"),
             trust_dir: self.folder.join("trust"),
+            credentials_dir: self.folder.join("credentials"),
             listen: ([127, 0, 0, 1], 0).into(),
             admin_listen: ([127, 0, 0, 1], 0).into(),
             drain: Duration::from_secs(5),
@@ -150,7 +151,7 @@ impl World {
 
     /// Replaces a file whole, as kubelet does.
     pub(crate) fn write(&self, part: &str, name: &str, text: &str) {
-        let (file, new) = (self.folder.join(part).join(name), self.folder.join(format!("{part}-{name}.new")));
+        let (file, new) = (self.folder.join(part).join(name), self.folder.join(format!("{name}.new")));
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, file).unwrap();
     }

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LocalRef;
+use super::{LocalRef, SecretKeyRef};
 
 /// What counts as evidence of who is calling one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -19,11 +19,16 @@ pub struct Auth {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.all(i, self.issuers.exists_one(o, o.name == i.name) && self.issuers.exists_one(o, o.url == i.url))").message("spec.auth.issuers: two entries have the same name or url: give each its own"))]
+#[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.filter(i, has(i.introspection)).size() <= 1").message("spec.auth.issuers: only one entry may have introspection, or a token would be shown to an authorization server that it is not of: remove it from the others"))]
 pub struct McpAuthPolicySpec {
     /// OpenID Connect or OAuth 2.1 authorization servers whose JWT access tokens are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub issuers: Vec<Issuer>,
+
+    /// Tokens that a Secret knows by their digests, for callers that no authorization server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub static_tokens: Option<StaticTokens>,
 
     /// Tokens of Kubernetes ServiceAccounts of this cluster, made for this server's audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,12 +39,22 @@ pub struct McpAuthPolicySpec {
     pub client_certificates: Option<ClientCertificates>,
 }
 
+impl McpAuthPolicySpec {
+    /// Names of the Secrets that credentials are checked with.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let introspection = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref());
+        let client_secrets = introspection.map(|introspection| introspection.client_secret_ref.name.as_str());
+        client_secrets.chain(self.static_tokens.iter().map(|tokens| tokens.secret_ref.name.as_str()))
+    }
+}
+
 /// An authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate', 'cardea-proxy'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and none of 'kubernetes', 'certificate' and 'cardea-proxy'"))]
+#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate', 'static', 'cardea-proxy'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and none of 'kubernetes', 'certificate', 'static' and 'cardea-proxy'"))]
 #[x_kube(validation = Rule::new("self.url.matches('^https://[^/?#]+[^?#]*$')").message("spec.auth.issuers[].url must begin with https:// and have neither query nor fragment"))]
 #[x_kube(validation = Rule::new("!has(self.jwksUrl) || self.jwksUrl.matches('^https://[^/?#]+')").message("spec.auth.issuers[].jwksUrl must begin with https://, since whoever answers it decides whom the server believes"))]
+#[x_kube(validation = Rule::new("!has(self.introspection) || has(self.introspection.url) || !has(self.jwksUrl)").message("spec.auth.issuers[].introspection.url must be set beside jwksUrl, since the issuer's metadata is not read then"))]
 pub struct Issuer {
     /// Name by which rules and audit lines call this issuer.
     #[schemars(length(min = 1, max = 40))]
@@ -67,6 +82,48 @@ pub struct Issuer {
     /// Which claims say who the caller is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<Claims>,
+
+    /// Ask the issuer about its tokens (RFC 7662), so that one that was revoked is worth nothing, and one that is no JWT is
+    /// worth something. A token that names no issuer is shown to this one; one that names it is verified by its keys too.
+    /// While the issuer does not answer, these tokens are refused. Default: tokens must be JWTs and are not asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection: Option<Introspection>,
+}
+
+/// How an issuer is asked about its tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.url) || self.url.matches('^https://[^/?#]+')").message("spec.auth.issuers[].introspection.url must begin with https://, since it is shown every token"))]
+pub struct Introspection {
+    /// Where to ask. Default: the issuer's metadata says (`introspection_endpoint`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub url: Option<String>,
+
+    /// Client identifier by which the issuer knows who asks.
+    #[schemars(length(min = 1, max = 256))]
+    pub client_id: String,
+
+    /// Client secret that goes with it. The operator never reads it: the kubelet gives it to the proxy's container alone.
+    pub client_secret_ref: SecretKeyRef,
+
+    /// Seconds for which an answer may be believed, so long at most does a revoked token live on. Default: the issuer is
+    /// asked on every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub cache_seconds: Option<i64>,
+}
+
+/// Tokens that a Secret knows by their digests. Each begins with `cardea_` and goes on with at least 32 random characters;
+/// nobody may make one up, since a digest hides only what cannot be guessed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticTokens {
+    /// Secret in the same namespace whose key `tokens.json` holds `{"tokens": [{"subject", "sha256", "groups", "scopes",
+    /// "attributes", "notAfter"}]}`. A change counts within a minute or two without a restart; a file that is no good leaves
+    /// the former in force, and `PolicyReady` says so. The operator never reads it: the kubelet gives it to the proxy's
+    /// container alone. While the Secret or the key is missing the server does not start, and `SecretsReady` says so.
+    pub secret_ref: LocalRef,
 }
 
 /// Which claims of a token say who the caller is.

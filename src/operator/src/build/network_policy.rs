@@ -41,15 +41,19 @@ fn cluster_dns() -> Value {
     })
 }
 
-/// Where an issuer's metadata and keys are fetched from. A policy knows addresses, not names: a name inside the cluster
+/// Where an issuer is asked for metadata and keys, and about tokens. A policy knows addresses, not names: a name inside the cluster
 /// opens its namespace, any other the port in the public address space, and the posture says so.
 fn to_issuer(issuer: &Issuer, cluster_domain: &str) -> Vec<Value> {
-    let urls = match &issuer.keys {
-        KeySource::Inline { .. } => vec![],
-        KeySource::Discovery => vec![issuer.url.as_str()],
-        KeySource::Url { jwks_url } => vec![jwks_url.as_str()],
+    let keys = match &issuer.keys {
+        KeySource::Inline { .. } => None,
+        KeySource::Discovery => Some(&issuer.url),
+        KeySource::Url { jwks_url } => Some(jwks_url),
     };
-    urls.into_iter().filter_map(authority).map(|(host, port)| to_authority(&host, port, cluster_domain)).collect()
+    let introspection = issuer.introspection.as_ref().and_then(|introspection| introspection.url.as_ref());
+    let mut authorities: Vec<_> =
+        [keys, introspection].into_iter().flatten().filter_map(|url| authority(url)).collect();
+    authorities.dedup();
+    authorities.into_iter().map(|(host, port)| to_authority(&host, port, cluster_domain)).collect()
 }
 
 fn to_authority(host: &str, port: u16, cluster_domain: &str) -> Value {

@@ -8,7 +8,7 @@ use super::{config_map, selector, trust_config_map};
 use crate::children::{MANAGED_BY, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{certificate_secret, service_account};
-use crate::validate::ValidatedServer;
+use crate::validate::{ProxySecret, ValidatedServer};
 
 /// User and group of the proxy, and group of every mounted file: `nonroot` of distroless images.
 const NOBODY: i64 = 65532;
@@ -41,7 +41,7 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
                     "fsGroupChangePolicy": "OnRootMismatch",
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "initContainers": [proxy(installation)],
+                "initContainers": [proxy(server, installation)],
                 "containers": [mcp_server(server)],
                 "volumes": volumes(server),
             },
@@ -51,7 +51,7 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
 
 /// A native sidecar (KEP-753): it runs before the server starts and after it has ended. Its startup probe asks only
 /// whether the door stands, its readiness whether somebody is home.
-fn proxy(installation: &Installation) -> Value {
+fn proxy(server: &ValidatedServer, installation: &Installation) -> Value {
     let probe = |path: &str, period: i64, failures: i64| {
         json!({
             "httpGet": {"path": path, "port": pod::ADMIN_PORT, "scheme": "HTTP"},
@@ -60,6 +60,15 @@ fn proxy(installation: &Installation) -> Value {
             "failureThreshold": failures,
         })
     };
+    let mut mounts = vec![
+        json!({"name": "config", "mountPath": folder(pod::CONFIG_FILE), "readOnly": true}),
+        json!({"name": "certificate", "mountPath": pod::TLS_DIR, "readOnly": true}),
+        json!({"name": "trust", "mountPath": pod::TRUST_DIR, "readOnly": true}),
+    ];
+    mounts.extend(server.proxy_secrets.iter().map(|secret| {
+        let path = format!("{}/{}", pod::CREDENTIALS_DIR, folder(secret.file));
+        json!({"name": credential_volume(secret), "mountPath": path, "readOnly": true})
+    }));
     json!({
         "name": "cardea-proxy",
         "image": installation.proxy_image,
@@ -77,11 +86,7 @@ fn proxy(installation: &Installation) -> Value {
             "limits": {"memory": "256Mi"},
         },
         "securityContext": hardened(Some(NOBODY)),
-        "volumeMounts": [
-            {"name": "config", "mountPath": folder(pod::CONFIG_FILE), "readOnly": true},
-            {"name": "certificate", "mountPath": pod::TLS_DIR, "readOnly": true},
-            {"name": "trust", "mountPath": pod::TRUST_DIR, "readOnly": true},
-        ],
+        "volumeMounts": mounts,
     })
 }
 
@@ -127,6 +132,17 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
         json!({"name": "trust", "configMap": {"name": trust_config_map(&server.name)}}),
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}),
     ];
+    volumes.extend(server.proxy_secrets.iter().map(|secret| {
+        let file = secret.file.rsplit('/').next();
+        json!({
+            "name": credential_volume(secret),
+            "secret": {
+                "secretName": secret.secret,
+                "defaultMode": 0o440,
+                "items": [{"key": secret.key, "path": file}],
+            },
+        })
+    }));
     volumes.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
         let items: Vec<Value> =
             secret.keys.iter().filter_map(|key| Some(json!({"key": key.key, "path": key.file.as_ref()?}))).collect();
@@ -136,6 +152,10 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
         })
     }));
     volumes
+}
+
+fn credential_volume(secret: &ProxySecret) -> String {
+    format!("credential-{}", folder(secret.file))
 }
 
 fn secret_env(secret: &Secret) -> impl Iterator<Item = Value> {

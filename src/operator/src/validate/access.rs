@@ -6,6 +6,9 @@ use cardea_policy::Policy;
 
 use super::Rejection;
 
+/// Name by which rules call the issuer of static tokens.
+const STATIC: &str = "static";
+
 /// The rules, known to compile.
 pub(super) fn rules(
     spec: &McpServerSpec,
@@ -46,18 +49,24 @@ fn principal_match(
 ) -> Result<contract::PrincipalMatch, String> {
     if let Some(issuer) = &asked.issuer
         && authentication.issuers.iter().all(|known| known.name != *issuer)
+        && !(issuer == STATIC && authentication.static_tokens)
     {
         return Err(format!("issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"));
     }
-    let oidc = authentication.issuers.iter().any(|issuer| matches!(issuer.kind, contract::TokenKind::Oidc { .. }));
+    let tokens = authentication.static_tokens
+        || authentication.issuers.iter().any(|issuer| matches!(issuer.kind, contract::TokenKind::Oidc { .. }));
     let accounts =
         authentication.issuers.iter().any(|issuer| issuer.kind == contract::TokenKind::KubernetesServiceAccount);
     // A rule that can never match is a mistake, and a Deny that can never match a dangerous one.
     let needs =
         |member: &str, way: &str| Err(format!("{member} never matches without {way}: add it, or remove the entry"));
     match asked {
-        PrincipalMatch { subject: Some(_), .. } if !oidc => return needs("subject", "spec.auth.issuers"),
-        PrincipalMatch { group: Some(_), .. } if !oidc => return needs("group", "spec.auth.issuers"),
+        PrincipalMatch { subject: Some(_), .. } if !tokens => {
+            return needs("subject", "spec.auth.issuers or spec.auth.staticTokens");
+        }
+        PrincipalMatch { group: Some(_), .. } if !tokens => {
+            return needs("group", "spec.auth.issuers or spec.auth.staticTokens");
+        }
         PrincipalMatch { claim: Some(claim), issuer, .. } if !maps(authentication, &claim.name, issuer.as_deref()) => {
             return needs(
                 &format!("claim {:?}", claim.name),
@@ -97,8 +106,12 @@ fn principal_match(
     }
 }
 
-/// Whether the issuer, or any if none is named, makes an attribute of this name out of a claim.
+/// Whether the issuer, or any if none is named, makes an attribute of this name out of a claim. Which attributes static
+/// tokens have is known to their file alone.
 fn maps(authentication: &contract::Authentication, attribute: &str, issuer: Option<&str>) -> bool {
+    if authentication.static_tokens && issuer.is_none_or(|issuer| issuer == STATIC) {
+        return true;
+    }
     authentication.issuers.iter().filter(|known| issuer.is_none_or(|wanted| wanted == known.name)).any(|known| {
         match &known.kind {
             contract::TokenKind::Oidc { attributes, .. } => attributes.iter().any(|mapped| mapped.name == attribute),
@@ -138,6 +151,15 @@ mod tests {
             let problem = principal_match(&asked, &nothing).unwrap_err();
             assert!(problem.contains(remedy), "{problem}");
         }
+        let statics = contract::Authentication { static_tokens: true, ..Default::default() };
+        let of = |issuer: &str| PrincipalMatch {
+            claim: Some(ClaimMatch { name: "team".into(), values: vec!["a".into()] }),
+            issuer: Some(issuer.into()),
+            ..Default::default()
+        };
+        assert!(principal_match(&of("static"), &statics).is_ok());
+        assert!(principal_match(&of("corp"), &statics).is_err());
+        assert!(principal_match(&of("static"), &nothing).is_err());
         let certificates = contract::Authentication { client_certificates: true, ..Default::default() };
         let asked = PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() };
         assert_eq!(principal_match(&asked, &certificates), Ok(contract::PrincipalMatch::SpiffeId("a".into())));

@@ -1,10 +1,11 @@
 //! What proves an identity, from the manifest's words to the proxy's.
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{Issuer, McpAuthPolicySpec};
+use cardea_api::v1alpha1::{Introspection, Issuer, McpAuthPolicySpec, SecretKeyRef};
 use cardea_contract as contract;
+use cardea_contract::pod;
 
-use super::Rejection;
+use super::{ProxySecret, Rejection};
 use crate::cluster_issuer::ClusterIssuer;
 use crate::observe::Observed;
 
@@ -41,7 +42,28 @@ pub(super) fn authentication(
         }
         issuers.push(cluster_issuer(cluster, or_resource(&accounts.audiences)));
     }
-    Ok(contract::Authentication { issuers, client_certificates: auth.client_certificates.is_some() })
+    Ok(contract::Authentication {
+        issuers,
+        client_certificates: auth.client_certificates.is_some(),
+        static_tokens: auth.static_tokens.is_some(),
+    })
+}
+
+/// The Secrets that the proxy checks credentials with.
+pub(super) fn proxy_secrets(auth: &McpAuthPolicySpec) -> Vec<ProxySecret> {
+    let introspection = auth.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref());
+    let client_secrets =
+        introspection.map(|Introspection { client_secret_ref: SecretKeyRef { name, key }, .. }| ProxySecret {
+            secret: name.clone(),
+            key: key.clone(),
+            file: pod::INTROSPECTION_SECRET,
+        });
+    let tokens = auth.static_tokens.iter().map(|tokens| ProxySecret {
+        secret: tokens.secret_ref.name.clone(),
+        key: "tokens.json".to_owned(),
+        file: pod::STATIC_TOKENS,
+    });
+    client_secrets.chain(tokens).collect()
 }
 
 fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
@@ -70,6 +92,11 @@ fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> 
             Some(url) => contract::KeySource::Url { jwks_url: url.clone() },
         },
         ca_bundle,
+        introspection: issuer.introspection.as_ref().map(|introspection| contract::Introspection {
+            url: introspection.url.clone(),
+            client_id: introspection.client_id.clone(),
+            cache_seconds: introspection.cache_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+        }),
     })
 }
 
@@ -81,5 +108,6 @@ fn cluster_issuer(cluster: &ClusterIssuer, audiences: Vec<String>) -> contract::
         audiences,
         keys: contract::KeySource::Inline { jwks: cluster.jwks.clone() },
         ca_bundle: None,
+        introspection: None,
     }
 }

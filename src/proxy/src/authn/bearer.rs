@@ -1,30 +1,21 @@
-//! JWT bearer tokens (RFC 6750, RFC 7519, RFC 8725, RFC 9068): the issuer is chosen by the `iss` that the token claims,
-//! then everything, `iss` again included, is checked against that issuer alone.
+//! Bearer tokens (RFC 6750): from the header to a [`Principal`], by the kind of token. Each token is shown to at most one
+//! authorization server: the one that it names or, if it names none, the only one that is asked about such tokens.
 //!
-//! Does not know where keys come from ([`super::jwks`]); of a bad token no word goes into a log or an answer.
+//! Does not know how any one kind is checked.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cardea_policy::Principal;
 use http::HeaderValue;
-use jsonwebtoken::{Algorithm, Validation};
-use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::certificate::Presented;
-use super::jwks::Found;
-use super::key_set::Key;
-use super::{Stop, TrustedIssuer, claims};
+use super::introspection::{self, Answer};
+use super::static_tokens::{self, StaticTokens};
+use super::{Stop, TrustedIssuer, claims, jwt};
+use crate::identity::unix_now;
 
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 16 << 10;
-/// Seconds by which clocks may differ.
-const LEEWAY: u64 = 30;
-/// Types of token that are access tokens. Without a type it may be one; a logout token or a DPoP proof is none.
-const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
-
 /// The token of an `Authorization` header.
 pub(super) fn token(value: &HeaderValue) -> Result<&str, Stop> {
     let (scheme, token) =
@@ -39,71 +30,67 @@ pub(super) fn token(value: &HeaderValue) -> Result<&str, Stop> {
     Ok(token)
 }
 
-/// What of the header decides.
-struct Header {
-    algorithm: Algorithm,
-    kid: Option<String>,
+/// Who bears this token. `presented` is the certificate of the connection, for tokens that are bound to one.
+pub(super) async fn principal(
+    token: &str,
+    presented: Option<&Presented>,
+    issuers: &[Arc<TrustedIssuer>],
+    static_tokens: Option<&StaticTokens>,
+) -> Result<Principal, Stop> {
+    if static_tokens::is_one(token) {
+        static_tokens.ok_or(Stop::InvalidToken("token-unknown"))?.principal(token)
+    } else if jwt::is_one(token) {
+        of_jwt(token, presented, issuers).await
+    } else {
+        of_opaque(token, presented, issuers).await
+    }
 }
 
-/// Verifies a token. `presented` is the certificate of the connection, for tokens that are bound to one.
-pub(super) async fn verify(
+/// Verified here, then asked about too if its issuer is.
+async fn of_jwt(token: &str, presented: Option<&Presented>, issuers: &[Arc<TrustedIssuer>]) -> Result<Principal, Stop> {
+    let (issuer, claims) = jwt::verify(token, issuers).await?;
+    claims::bound(&claims, presented)?;
+    let end = claims::end(&claims).ok_or(Stop::InvalidToken("token-without-end"))?;
+    let mut principal = claims::principal(&claims, &issuer.config, end)?;
+    if let Some(introspection) = &issuer.introspection {
+        let Answer::Active(known) = introspection.answer(token, &issuer.keys).await? else {
+            return Err(Stop::InvalidToken("token-inactive"));
+        };
+        // The signature vouches for the claims; the answer may leave any out, but contradict none.
+        let or_absent =
+            |name: &str, holds: &dyn Fn(&serde_json::Value) -> bool| known.claims.get(name).is_none_or(holds);
+        let agrees = introspection::agrees(&known.claims, &issuer.config, unix_now())
+            && or_absent("aud", &|aud| introspection::is_for(aud, &issuer.config.audiences))
+            && or_absent("sub", &|sub| Some(sub) == claims.get("sub"));
+        if !agrees {
+            return Err(Stop::InvalidToken("token-contradicted"));
+        }
+        claims::bound(&known.claims, presented)?;
+        principal.expires_at = principal.expires_at.min(claims::end(&known.claims).unwrap_or(claims::NO_END));
+    }
+    Ok(principal)
+}
+
+/// Known to its authorization server alone.
+async fn of_opaque(
     token: &str,
     presented: Option<&Presented>,
     issuers: &[Arc<TrustedIssuer>],
 ) -> Result<Principal, Stop> {
-    let header = header(token)?;
-    let claimed = claimed_issuer(token).ok_or(Stop::InvalidToken("token-malformed"))?;
-    // Exact to the byte (RFC 8414 section 3.3): a normalised comparison would let one issuer pass for another.
-    let issuer = issuers
+    let (issuer, introspection) = issuers
         .iter()
-        .find(|issuer| issuer.config.url == claimed)
-        .ok_or(Stop::InvalidToken("token-of-unknown-issuer"))?;
-    let set = match issuer.keys.find(header.kid.as_deref()).await {
-        Found::Keys(set) => set,
-        Found::NoSuchKey => return Err(Stop::InvalidToken("token-of-unknown-key")),
-        Found::Unavailable => return Err(Stop::KeysUnavailable),
+        .find_map(|issuer| Some((issuer, issuer.introspection.as_ref()?)))
+        .ok_or(Stop::InvalidToken("token-malformed"))?;
+    let Answer::Active(known) = introspection.answer(token, &issuer.keys).await? else {
+        return Err(Stop::InvalidToken("token-inactive"));
     };
-    let verified = set
-        .candidates(header.kid.as_deref(), header.algorithm)
-        .find_map(|key| check(token, &header, key, issuer))
-        .ok_or(Stop::InvalidToken("token-not-verified"))?;
-    claims::bound(&verified, presented)?;
-    claims::principal(&verified, &issuer.config)
-}
-
-fn header(token: &str) -> Result<Header, Stop> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| Stop::InvalidToken("token-malformed"))?;
-    let typ = header.typ.as_deref();
-    if typ.is_some_and(|typ| !TYPES.iter().any(|known| known.eq_ignore_ascii_case(typ))) {
-        return Err(Stop::InvalidToken("token-of-other-type"));
+    // Without an audience it could have been made for anybody (RFC 8707 section 2, row 44).
+    let is_ours = known.claims.get("aud").is_some_and(|aud| introspection::is_for(aud, &issuer.config.audiences));
+    if !is_ours || !introspection::agrees(&known.claims, &issuer.config, unix_now()) {
+        return Err(Stop::InvalidToken("token-not-for-here"));
     }
-    // No extension is understood here, so none may be critical (RFC 7515 section 4.1.11). `jku`, `x5u`, `jwk` and `x5c`
-    // would let the token bring its own key: they are not looked at.
-    if header.crit.is_some() || header.enc.is_some() || header.zip.is_some() {
-        return Err(Stop::InvalidToken("token-malformed"));
-    }
-    Ok(Header { algorithm: header.alg, kid: header.kid })
-}
-
-/// `iss`, before anything is verified: one string, once. A list is refused, though the library would take it.
-fn claimed_issuer(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claimed {
-        iss: String,
-    }
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    Some(serde_json::from_slice::<Claimed>(&payload).ok()?.iss)
-}
-
-/// Signature, time and audience.
-fn check(token: &str, header: &Header, key: &Key, issuer: &TrustedIssuer) -> Option<Map<String, Value>> {
-    let mut validation = Validation::new(header.algorithm);
-    validation.leeway = LEEWAY;
-    validation.validate_nbf = true;
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation.set_issuer(&[&issuer.config.url]);
-    validation.set_audience(&issuer.config.audiences);
-    Some(jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation).ok()?.claims)
+    claims::bound(&known.claims, presented)?;
+    claims::principal(&known.claims, &issuer.config, claims::end(&known.claims).unwrap_or(claims::NO_END))
 }
 
 #[cfg(test)]

@@ -14,8 +14,12 @@ use serde_json::{Map, Value};
 use super::Stop;
 use super::certificate::Presented;
 
+/// Seconds by which clocks may differ.
+pub(super) const LEEWAY: u64 = 30;
+/// The end of what has none: the last moment that dates are written for.
+pub(super) const NO_END: u64 = 253_402_300_799;
 /// Most groups of one principal, and most values of one attribute.
-const MAX_VALUES: usize = 1000;
+pub(super) const MAX_VALUES: usize = 1000;
 /// Longest subject, group or value.
 const MAX_NAME: usize = 1024;
 
@@ -33,8 +37,7 @@ pub(super) fn bound(claims: &Map<String, Value>, presented: Option<&Presented>) 
     if proven { Ok(()) } else { Err(Stop::InvalidToken("token-bound-elsewhere")) }
 }
 
-pub(super) fn principal(claims: &Map<String, Value>, issuer: &Issuer) -> Result<Principal, Stop> {
-    let expires_at = claims.get("exp").and_then(seconds).ok_or(Stop::InvalidToken("token-without-end"))?;
+pub(super) fn principal(claims: &Map<String, Value>, issuer: &Issuer, expires_at: u64) -> Result<Principal, Stop> {
     match &issuer.kind {
         TokenKind::Oidc { subject_claim, groups_claim, attributes } => {
             let subject =
@@ -54,8 +57,13 @@ pub(super) fn principal(claims: &Map<String, Value>, issuer: &Issuer) -> Result<
     }
 }
 
+/// When the token ends, by its own account.
+pub(super) fn end(claims: &Map<String, Value>) -> Option<u64> {
+    claims.get("exp").and_then(seconds).map(|end| end.min(NO_END))
+}
+
 /// A NumericDate (RFC 7519 section 2), which may have a fraction: never later than it says.
-fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and less is earlier")]
     value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64))
 }
@@ -103,7 +111,7 @@ fn name(value: &Value) -> Option<String> {
     value.as_str().filter(|text| is_name(text)).map(str::to_owned)
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

@@ -8,20 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cardea_contract::{Issuer, KeySource};
-use reqwest::{Client, Url};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use serde::Deserialize;
+use reqwest::Url;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::discovery::{self, NoMetadata};
+use super::https::{Https, HttpsError, NoAnswer, TIMEOUT};
 use super::key_set::{KeySet, KeySetError};
 use crate::metrics::{Metrics, Outcome};
-
-/// Largest metadata document or key set.
-const MAX_BYTES: usize = 256 << 10;
-/// Until a fetch must be over.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often keys are fetched and how long they may be believed.
 #[derive(Clone, Copy, Debug)]
@@ -40,28 +35,18 @@ impl Default for KeyTimes {
     }
 }
 
-/// What a fetch needs besides its issuer.
-#[derive(Clone)]
-pub(crate) struct Fetching {
-    pub(crate) times: KeyTimes,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
 /// Why an issuer's keys cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySourceError {
     /// The inline key set cannot be used.
     #[error("the inline keys cannot be used")]
     Inline(#[source] KeySetError),
-    /// Keys and metadata are only fetched over https.
-    #[error("its keys must be fetched from an https URL")]
+    /// It is only asked over https, and not on the wrong side of the network.
+    #[error("its URLs must be https, and not those of the pod or its link")]
     Url,
-    /// The further authorities cannot be used.
-    #[error("its caBundle is not a bundle of certificates")]
-    CaBundle,
-    /// The HTTPS client cannot be made.
-    #[error("no HTTPS client")]
-    Client,
+    /// It cannot be asked.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
 }
 
 /// What a search for keys found.
@@ -81,7 +66,12 @@ pub(crate) enum IssuerKeys {
 }
 
 impl IssuerKeys {
-    pub(crate) fn new(issuer: &Issuer, fetching: &Fetching) -> Result<Self, KeySourceError> {
+    pub(super) fn new(
+        issuer: &Issuer,
+        https: &Https,
+        times: KeyTimes,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, KeySourceError> {
         let source = match &issuer.keys {
             KeySource::Inline { jwks } => {
                 let set = KeySet::read(jwks.clone()).map_err(KeySourceError::Inline)?;
@@ -90,18 +80,18 @@ impl IssuerKeys {
                 }
                 return Ok(Self::Inline(Arc::new(set)));
             }
-            KeySource::Url { jwks_url } => Source::Jwks(https(jwks_url).ok_or(KeySourceError::Url)?),
-            KeySource::Discovery => Source::Metadata(metadata_urls(&issuer.url).ok_or(KeySourceError::Url)?),
+            KeySource::Url { jwks_url } => Source::Jwks(https.url(jwks_url).ok_or(KeySourceError::Url)?),
+            KeySource::Discovery => Source::Metadata(discovery::places(https, &issuer.url).ok_or(KeySourceError::Url)?),
         };
-        let client = client(issuer.ca_bundle.as_deref())?;
         Ok(Self::Remote(Arc::new(Remote {
             name: issuer.name.clone(),
             issuer: issuer.url.clone(),
+            may_have_no_keys: issuer.introspection.is_some(),
             source,
-            client,
-            fetching: fetching.clone(),
+            https: https.clone(),
+            times,
+            metrics: metrics.clone(),
             state: Mutex::new(State::default()),
-            flight: tokio::sync::Mutex::new(()),
         })))
     }
 
@@ -111,10 +101,11 @@ impl IssuerKeys {
         let mut state = remote.state();
         if state.refreshing.is_none() {
             let weak = Arc::downgrade(remote);
-            let pause = remote.fetching.times;
+            let pause = remote.times;
             let task = tokio::spawn(async move {
                 while let Some(remote) = weak.upgrade() {
-                    let fresh = remote.fetch().await;
+                    remote.fetch().await;
+                    let fresh = remote.is_fresh();
                     drop(remote);
                     tokio::time::sleep(if fresh { pause.refresh } else { pause.interval }).await;
                 }
@@ -139,14 +130,23 @@ impl IssuerKeys {
             Self::Remote(remote) => remote,
         };
         match remote.known() {
-            Some(set) if set.has(kid) => return Found::Keys(set),
+            Some(learned) if learned.keys.has(kid) => return Found::Keys(learned.keys.clone()),
             _ => remote.fetch().await,
-        };
+        }
         match remote.known() {
-            Some(set) if set.has(kid) => Found::Keys(set),
+            Some(learned) if learned.keys.has(kid) => Found::Keys(learned.keys.clone()),
             Some(_) => Found::NoSuchKey,
             None => Found::Unavailable,
         }
+    }
+
+    /// Where the issuer's metadata says that tokens are introspected, if it can be had and says so.
+    pub(super) async fn introspection(&self) -> Option<Url> {
+        let Self::Remote(remote) = self else { return None };
+        if remote.known().is_none() {
+            remote.fetch().await;
+        }
+        remote.known()?.introspection.clone()
     }
 }
 
@@ -154,11 +154,13 @@ impl IssuerKeys {
 pub(crate) struct Remote {
     name: String,
     issuer: String,
+    /// Whether an issuer without keys is none the worse for it, since it is asked about its tokens.
+    may_have_no_keys: bool,
     source: Source,
-    client: Client,
-    fetching: Fetching,
+    https: Https,
+    times: KeyTimes,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
-    flight: tokio::sync::Mutex<()>,
 }
 
 enum Source {
@@ -167,11 +169,18 @@ enum Source {
     Metadata([Url; 2]),
 }
 
+/// What an issuer said of itself.
+struct Learned {
+    keys: Arc<KeySet>,
+    introspection: Option<Url>,
+}
+
 #[derive(Default)]
 struct State {
-    set: Arc<KeySet>,
-    succeeded: Option<Instant>,
+    learned: Option<(Instant, Arc<Learned>)>,
     attempted: Option<Instant>,
+    /// The flight under way, if one is: its channel closes when it lands.
+    flight: Option<watch::Receiver<()>>,
     failed: bool,
     refreshing: Option<AbortOnDrop>,
 }
@@ -189,101 +198,81 @@ impl Remote {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The set, as long as it may be believed.
-    fn known(&self) -> Option<Arc<KeySet>> {
+    /// What was learned, as long as it may be believed.
+    fn known(&self) -> Option<Arc<Learned>> {
         let state = self.state();
-        let age = state.succeeded?.elapsed();
-        (age < self.fetching.times.stale).then(|| state.set.clone())
+        let (at, learned) = state.learned.as_ref()?;
+        (at.elapsed() < self.times.stale).then(|| learned.clone())
     }
 
-    /// Fetches, unless the last attempt is too recent; whoever comes during a flight waits for its end. Whether the keys
-    /// known now are fresh.
-    async fn fetch(self: &Arc<Self>) -> bool {
-        // In a task of its own: a caller that hangs up must not end the flight that others wait for, or it could keep
-        // keys from ever being renewed.
-        let this = self.clone();
-        tokio::spawn(async move { this.fetch_if_due().await }).await.unwrap_or(false)
+    fn is_fresh(&self) -> bool {
+        self.state().learned.as_ref().is_some_and(|(at, _)| at.elapsed() < self.times.refresh)
     }
 
-    async fn fetch_if_due(&self) -> bool {
-        let _flight = self.flight.lock().await;
-        {
-            let mut state = self.state();
-            let times = self.fetching.times;
-            if state.attempted.is_some_and(|attempted| attempted.elapsed() < times.interval) {
-                return state.succeeded.is_some_and(|succeeded| succeeded.elapsed() < times.refresh);
-            }
-            state.attempted = Some(Instant::now());
+    /// Fetches, unless the last attempt is too recent; whoever comes during a flight waits for its end.
+    async fn fetch(self: &Arc<Self>) {
+        if let Some(mut landed) = self.flight() {
+            // An error says that the channel has closed, which is what is waited for.
+            let _ = landed.changed().await;
         }
-        let outcome = tokio::time::timeout(TIMEOUT, self.fetch_set()).await.unwrap_or(Err(FetchError::Late));
+    }
+
+    /// The flight under way, or a new one if one is due. It has a task of its own, and the only one: a caller that hangs up
+    /// must not end what others wait for, and a flood of callers must not make a flood of tasks.
+    fn flight(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
+        let mut state = self.state();
+        if let Some(under_way) = &state.flight {
+            return Some(under_way.clone());
+        }
+        if state.attempted.is_some_and(|attempted| attempted.elapsed() < self.times.interval) {
+            return None;
+        }
+        state.attempted = Some(Instant::now());
+        let (under_way, landed) = watch::channel(());
+        state.flight = Some(landed.clone());
+        drop(state);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let outcome = tokio::time::timeout(TIMEOUT, this.learn()).await.unwrap_or(Err(FetchError::Late));
+            this.land(outcome);
+            drop(under_way);
+        });
+        Some(landed)
+    }
+
+    fn land(&self, outcome: Result<Learned, FetchError>) {
+        let mut state = self.state();
+        state.flight = None;
+        state.failed = outcome.is_err();
         match outcome {
-            Ok(set) => {
-                let mut state = self.state();
-                state.set = Arc::new(set);
-                state.succeeded = Some(Instant::now());
-                state.failed = false;
-                self.fetching.metrics.key_fetch(Outcome::Ok);
-                true
+            Ok(learned) => {
+                state.learned = Some((Instant::now(), Arc::new(learned)));
+                self.metrics.key_fetch(Outcome::Ok);
             }
             Err(error) => {
-                self.state().failed = true;
-                self.fetching.metrics.key_fetch(Outcome::Failed);
+                self.metrics.key_fetch(Outcome::Failed);
                 tracing::warn!(issuer = self.name, error = crate::config::reason(&error), "cannot fetch keys");
-                false
             }
         }
     }
 
-    async fn fetch_set(&self) -> Result<KeySet, FetchError> {
-        let jwks = match &self.source {
-            Source::Jwks(url) => url.clone(),
-            Source::Metadata(places) => self.discover(places).await?,
+    async fn learn(&self) -> Result<Learned, FetchError> {
+        let (jwks, introspection) = match &self.source {
+            Source::Jwks(url) => (Some(url.clone()), None),
+            Source::Metadata(places) => {
+                let metadata = discovery::discover(&self.https, places, &self.issuer).await?;
+                (metadata.jwks, metadata.introspection)
+            }
         };
-        let document = self.get(&jwks).await?;
-        Ok(KeySet::read(serde_json::from_slice(&document).map_err(|_| KeySetError::Malformed)?)?)
-    }
-
-    async fn discover(&self, places: &[Url; 2]) -> Result<Url, FetchError> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            issuer: String,
-            jwks_uri: String,
-        }
-        let mut last = FetchError::Metadata;
-        for place in places {
-            let document = match self.get(place).await {
-                Ok(document) => document,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            let Ok(metadata) = serde_json::from_slice::<Metadata>(&document) else {
-                last = FetchError::Metadata;
-                continue;
-            };
-            // RFC 8414 section 3.3: or one authorization server could speak for another.
-            if metadata.issuer != self.issuer {
-                return Err(FetchError::OtherIssuer);
+        let keys = match jwks {
+            Some(url) => {
+                let document = self.https.get(&url).await?;
+                KeySet::read(serde_json::from_slice(&document).map_err(|_| KeySetError::Malformed)?)?
             }
-            return https(&metadata.jwks_uri).ok_or(FetchError::JwksUrl);
-        }
-        Err(last)
-    }
-
-    async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let mut response = self.client.get(url.clone()).send().await?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
-        let mut document = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if document.len() + chunk.len() > MAX_BYTES {
-                return Err(FetchError::TooLarge);
-            }
-            document.extend_from_slice(&chunk);
-        }
-        Ok(document)
+            None if self.may_have_no_keys => KeySet::default(),
+            None => return Err(FetchError::NoKeys),
+        };
+        Ok(Learned { keys: Arc::new(keys), introspection })
     }
 }
 
@@ -291,78 +280,12 @@ impl Remote {
 enum FetchError {
     #[error("no answer in time")]
     Late,
-    #[error("no answer")]
-    Http(#[from] reqwest::Error),
-    #[error("answered with status {0}")]
-    Status(u16),
-    #[error("answered with more than {MAX_BYTES} bytes")]
-    TooLarge,
+    #[error("the keys cannot be fetched")]
+    NoAnswer(#[from] NoAnswer),
+    #[error(transparent)]
+    Metadata(#[from] NoMetadata),
     #[error("the issuer's metadata names no keys")]
-    Metadata,
-    #[error("the metadata is about another issuer")]
-    OtherIssuer,
-    #[error("the metadata names keys at no usable https URL")]
-    JwksUrl,
+    NoKeys,
     #[error("the keys cannot be used")]
     Keys(#[from] KeySetError),
 }
-
-/// An https URL whose host is not plainly the wrong side of the network. A name may still lead there, but then the server
-/// would need a certificate for it.
-fn https(url: &str) -> Option<Url> {
-    let url = Url::parse(url).ok()?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let refused = host.parse::<std::net::IpAddr>().is_ok_and(|ip| match ip.to_canonical() {
-        std::net::IpAddr::V4(ip) => ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),
-        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast(),
-    });
-    (url.scheme() == "https" && url.username().is_empty() && url.password().is_none() && !refused).then_some(url)
-}
-
-/// OpenID Connect Discovery section 4.1, then RFC 8414 section 3.1.
-fn metadata_urls(issuer: &str) -> Option<[Url; 2]> {
-    let url = https(issuer).filter(|url| url.query().is_none() && url.fragment().is_none())?;
-    let path = url.path().trim_end_matches('/').to_owned();
-    let at = |path: String| {
-        let mut url = url.clone();
-        url.set_path(&path);
-        url
-    };
-    Some([
-        at(format!("{path}/.well-known/openid-configuration")),
-        at(format!("/.well-known/oauth-authorization-server{path}")),
-    ])
-}
-
-fn client(ca_bundle: Option<&str>) -> Result<Client, KeySourceError> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = ca_bundle {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(certificate.map_err(|_| KeySourceError::CaBundle)?).map_err(|_| KeySourceError::CaBundle)?;
-            found = true;
-        }
-        if !found {
-            return Err(KeySourceError::CaBundle);
-        }
-    }
-    let tls = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|_| KeySourceError::Client)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(TIMEOUT)
-        .timeout(TIMEOUT)
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("cardea-proxy/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|_| KeySourceError::Client)
-}
-
-#[cfg(test)]
-mod tests;

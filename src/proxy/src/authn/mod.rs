@@ -3,32 +3,69 @@
 //!
 //! Does not know what the caller wants.
 
+mod addresses;
 mod bearer;
 pub(crate) mod certificate;
 mod claims;
+mod discovery;
+mod https;
+mod introspection;
 pub(crate) mod jwks;
+mod jwt;
 mod key_set;
+mod static_tokens;
 
-use cardea_contract::Issuer;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cardea_contract::{Issuer, KeySource};
 use cardea_policy::Principal;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+use self::addresses::Reach;
 use self::certificate::Presented;
-use self::jwks::{Fetching, IssuerKeys, KeySourceError};
+use self::https::{Https, SystemNames};
+use self::introspection::Introspection;
+use self::jwks::{IssuerKeys, KeySourceError, KeyTimes};
+pub(crate) use self::static_tokens::StaticTokens;
 use crate::config::Snapshot;
+use crate::metrics::Metrics;
 use crate::tls::Anchor;
+
+/// What evidence is checked with, whatever the configuration says.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) times: KeyTimes,
+    /// Folder with the Secrets that credentials are checked with.
+    pub(crate) credentials: PathBuf,
+    pub(crate) metrics: Arc<Metrics>,
+    names: Arc<SystemNames>,
+}
+
+impl Means {
+    pub(crate) fn new(times: KeyTimes, credentials: PathBuf, metrics: Arc<Metrics>) -> Self {
+        Self { times, credentials, metrics, names: Arc::default() }
+    }
+}
 
 /// One issuer with its own keys; no key of one issuer is ever tried for another.
 pub(crate) struct TrustedIssuer {
     pub(crate) config: Issuer,
     keys: IssuerKeys,
+    introspection: Option<Introspection>,
 }
 
 impl TrustedIssuer {
-    pub(crate) fn new(config: Issuer, fetching: &Fetching) -> Result<Self, KeySourceError> {
-        let keys = IssuerKeys::new(&config, fetching)?;
-        Ok(Self { config, keys })
+    pub(crate) fn new(config: Issuer, means: &Means) -> Result<Self, KeySourceError> {
+        let jwks = if let KeySource::Url { jwks_url } = &config.keys { Some(jwks_url) } else { None };
+        let introspection = config.introspection.as_ref().and_then(|introspection| introspection.url.as_ref());
+        let reach = Reach::of([Some(&config.url), jwks, introspection].into_iter().flatten().map(String::as_str));
+        let https = Https::new(config.ca_bundle.as_deref(), reach, means.names.clone())?;
+        let keys = IssuerKeys::new(&config, &https, means.times, &means.metrics)?;
+        let introspection =
+            config.introspection.as_ref().map(|asked| Introspection::new(&config, asked, &https, means)).transpose()?;
+        Ok(Self { config, keys, introspection })
     }
 
     /// Begins to keep the keys fresh, if that has not begun. Ends with the last reference to this issuer.
@@ -39,6 +76,11 @@ impl TrustedIssuer {
     /// Whether its keys cannot be had, so that each of its tokens is refused.
     pub(crate) fn is_without_keys(&self) -> bool {
         self.keys.cannot_be_had()
+    }
+
+    /// Whether it was asked about a token in vain, the last time.
+    pub(crate) fn is_not_introspecting(&self) -> bool {
+        self.introspection.as_ref().is_some_and(Introspection::is_failing)
     }
 }
 
@@ -51,8 +93,8 @@ pub(crate) enum Stop {
     InvalidToken(&'static str),
     /// A token where none may stand: 400 (row 45).
     TokenInQuery,
-    /// The issuer's keys cannot be had: 503, never a pass.
-    KeysUnavailable,
+    /// The issuer cannot be asked, be it for its keys or about a token: 503, never a pass.
+    Unavailable(&'static str),
 }
 
 /// Decides who calls. `certificate` is what the connection presented, with the anchor it leads to now.
@@ -66,7 +108,8 @@ pub(crate) async fn authenticate(
     }
     if let Some(value) = head.headers.get(AUTHORIZATION) {
         let token = bearer::token(value)?;
-        return bearer::verify(token, certificate.map(|(presented, _)| presented), &snapshot.issuers).await;
+        let presented = certificate.map(|(presented, _)| presented);
+        return bearer::principal(token, presented, &snapshot.issuers, snapshot.static_tokens.as_deref()).await;
     }
     match certificate {
         None => Err(Stop::NoEvidence("no-evidence")),

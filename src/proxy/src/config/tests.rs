@@ -17,8 +17,8 @@ fn sample() -> Value {
 }
 
 fn compile(config: &Value) -> Result<Snapshot, ConfigError> {
-    let fetching = Fetching { times: Default::default(), metrics: Arc::new(Metrics::new()) };
-    Snapshot::compile(config.to_string().as_bytes(), None, &fetching)
+    let means = Means::new(Default::default(), PathBuf::new(), Arc::new(Metrics::new()));
+    Snapshot::compile(config.to_string().as_bytes(), None, &means)
 }
 
 #[test]

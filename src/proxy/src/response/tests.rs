@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cardea_policy::Evidence;
 
 use super::*;
-use crate::authn::jwks::Fetching;
+use crate::authn::Means;
 
 /// A filter for a caller who may call `echo` and `get_*`, but not `get_secret`.
 fn filter(era: Era) -> Filter {
@@ -20,8 +20,8 @@ fn filter(era: Era) -> Filter {
         "limits": {"maxBodyBytes": 1, "requestSeconds": 1, "concurrent": 1}, "audit": "None"
     });
     let metrics = Arc::new(Metrics::new());
-    let fetching = Fetching { times: Default::default(), metrics: metrics.clone() };
-    let config = Arc::new(ConfigStore::of(&config.to_string(), fetching));
+    let means = Means::new(Default::default(), Default::default(), metrics.clone());
+    let config = Arc::new(ConfigStore::of(&config.to_string(), means));
     let evidence = Evidence::Certificate { spiffe_id: None };
     let principal = Arc::new(Principal::named("x".into(), u64::MAX, evidence));
     Filter { config, metrics, principal, era }
