@@ -118,6 +118,9 @@ async fn e14_introspection_that_fails_lets_nobody_in() {
         issuer.redirect(ENDPOINT, &format!("{}/elsewhere", issuer.url));
         assert_eq!(status(&world, OPAQUE).await, 503);
         assert_eq!(issuer.asked("/elsewhere"), 0);
+        // Whoever knows a token that upsets the authorization server does not make it look broken.
+        assert!(world.report().await.get("issuersNotIntrospecting").is_none());
+        world.server.forget();
         issuer.remove(ENDPOINT);
         assert_eq!(status(&world, OPAQUE).await, 503);
         assert!(world.server.seen().is_empty());

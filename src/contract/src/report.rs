@@ -14,7 +14,7 @@ pub struct ProxyReport {
     /// Names of the issuers whose keys cannot be had, so that every token of theirs is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers_without_keys: Vec<String>,
-    /// Names of the issuers that were asked about a token in vain, the last time.
+    /// Names of the issuers that cannot be asked about tokens as configured, so that opaque ones are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers_not_introspecting: Vec<String>,
     /// Why the newest file of static tokens is not in force, if it is not.

@@ -131,6 +131,10 @@ fn validate(config: &ProxyConfig) -> Result<(), ConfigError> {
         return no("limits", "must all be above 0");
     }
     let issuers = &config.authentication.issuers;
+    if issuers.iter().any(|issuer| authn::RESERVED.contains(&issuer.name.as_str())) {
+        // A rule about that name would mean both.
+        return no("authentication.issuers", "must not bear the name of another kind of evidence");
+    }
     let names: HashSet<_> = issuers.iter().map(|issuer| &issuer.name).collect();
     let urls: HashSet<_> = issuers.iter().map(|issuer| &issuer.url).collect();
     if names.len() != issuers.len() || urls.len() != issuers.len() {

@@ -41,8 +41,8 @@ fn cluster_dns() -> Value {
     })
 }
 
-/// Where an issuer is asked for metadata and keys, and about tokens. A policy knows addresses, not names: a name inside the cluster
-/// opens its namespace, any other the port in the public address space, and the posture says so.
+/// Where an issuer is asked for metadata and keys, and about tokens. A policy knows addresses, not names: a name inside the
+/// cluster opens its namespace, any other the port in the public address space, and the posture says so.
 fn to_issuer(issuer: &Issuer, cluster_domain: &str) -> Vec<Value> {
     let keys = match &issuer.keys {
         KeySource::Inline { .. } => None,

@@ -43,7 +43,7 @@ pub(super) struct Introspection {
     /// Answers by SHA-256 of the token.
     remembered: Option<Cache<[u8; 32], Answer>>,
     means: Means,
-    failing: AtomicBool,
+    misconfigured: AtomicBool,
 }
 
 /// What the authorization server says of a token.
@@ -77,6 +77,19 @@ enum Unanswered {
     Malformed,
 }
 
+impl Unanswered {
+    /// Whether another token would fare no better. What one token alone may bring about says nothing of the issuer, or
+    /// anybody could make it look broken.
+    fn is_of_every_token(&self) -> bool {
+        match self {
+            Self::NoEndpoint | Self::Secret(_) | Self::NoSecret => true,
+            Self::NoAnswer(NoAnswer::Http(_)) => true,
+            Self::NoAnswer(NoAnswer::Status(status)) => [401, 403, 404, 405].contains(status),
+            Self::NoAnswer(NoAnswer::TooLarge) | Self::Malformed => false,
+        }
+    }
+}
+
 impl Introspection {
     pub(super) fn new(
         issuer: &contract::Issuer,
@@ -100,13 +113,13 @@ impl Introspection {
             secret_file: means.credentials.join(contract::pod::INTROSPECTION_SECRET),
             remembered,
             means: means.clone(),
-            failing: AtomicBool::new(false),
+            misconfigured: AtomicBool::new(false),
         })
     }
 
-    /// Whether the last question went unanswered.
-    pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    /// Whether no question can be answered, as far as the last one showed.
+    pub(super) fn is_misconfigured(&self) -> bool {
+        self.misconfigured.load(Ordering::Relaxed)
     }
 
     /// What the authorization server says of this token.
@@ -123,15 +136,16 @@ impl Introspection {
 
     async fn ask(&self, token: &str, keys: &IssuerKeys) -> Result<Answer, Stop> {
         let outcome = self.put(token, keys).await;
-        let failing = outcome.is_err();
-        let counted = if failing { Outcome::Failed } else { Outcome::Ok };
-        self.means.metrics.introspection(counted);
-        let was_failing = self.failing.swap(failing, Ordering::Relaxed);
+        self.means.metrics.introspection(if outcome.is_ok() { Outcome::Ok } else { Outcome::Failed });
+        let misconfigured = outcome.as_ref().is_err_and(Unanswered::is_of_every_token);
+        let before = self.misconfigured.swap(misconfigured, Ordering::Relaxed);
         outcome.map_err(|error| {
-            if !was_failing {
+            let error = crate::config::reason(&error);
+            if misconfigured && !before {
                 // Once, not with every request.
-                let error = crate::config::reason(&error);
-                tracing::warn!(issuer = self.issuer, error, "tokens cannot be introspected");
+                tracing::error!(issuer = self.issuer, error, "tokens cannot be introspected");
+            } else {
+                tracing::debug!(issuer = self.issuer, error, "a token cannot be introspected");
             }
             Stop::Unavailable("introspection-unavailable")
         })

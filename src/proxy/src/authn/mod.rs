@@ -33,6 +33,9 @@ use crate::config::Snapshot;
 use crate::metrics::Metrics;
 use crate::tls::Anchor;
 
+/// Names that audit lines and the signed identity have for evidence of no issuer in the configuration.
+pub(crate) const RESERVED: [&str; 3] = ["certificate", static_tokens::ISSUER, crate::identity::ISSUER];
+
 /// What evidence is checked with, whatever the configuration says.
 #[derive(Clone)]
 pub(crate) struct Means {
@@ -78,9 +81,9 @@ impl TrustedIssuer {
         self.keys.cannot_be_had()
     }
 
-    /// Whether it was asked about a token in vain, the last time.
+    /// Whether it cannot be asked about tokens as configured.
     pub(crate) fn is_not_introspecting(&self) -> bool {
-        self.introspection.as_ref().is_some_and(Introspection::is_failing)
+        self.introspection.as_ref().is_some_and(Introspection::is_misconfigured)
     }
 }
 

@@ -24,7 +24,7 @@ const PREFIX: &str = "cardea_";
 /// Letters that must follow: fewer could be guessed, given the digest.
 const MIN_SECRET: usize = 32;
 /// Name of the issuer in rules and audit lines.
-const ISSUER: &str = "static";
+pub(super) const ISSUER: &str = "static";
 /// Largest file. A Secret holds 1 MiB at most.
 const MAX_BYTES: u64 = 1 << 20;
 /// Most tokens.
