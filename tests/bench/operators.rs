@@ -18,8 +18,8 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::process::{cpu_seconds, median, rss_mib};
 use crate::{bench, kubelet, say};
+use cardea_tests::process::{cpu_seconds, median, rss_mib};
 
 const MANY: usize = 200;
 const CHILDREN: usize = 7;

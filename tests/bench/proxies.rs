@@ -11,7 +11,7 @@ use cardea_tests::operator::binary;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bench;
-use crate::process::{median, rss_mib};
+use cardea_tests::process::{median, rss_mib};
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let folder =

@@ -1,5 +1,5 @@
 //! What several test binaries share: the operator as a process, waiting for a condition, reading the API server's audit
-//! log, and saying by name what could not run.
+//! log, saying by name what could not run, and what a process costs.
 
 pub mod audit;
 pub mod client_pod;
@@ -7,5 +7,6 @@ pub mod cluster;
 pub mod kubectl;
 pub mod operator;
 pub mod plan;
+pub mod process;
 pub mod refused;
 pub mod trials;
