@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use cardea_tests::process::{peak_rss_mib, rss_mib};
 use serde::Serialize;
 
-use crate::running::Loaded;
+use crate::running::{Loaded, pause};
 use crate::targets::{Refuses, Target};
 use crate::work::{Found, Order, Work};
 
@@ -50,7 +50,7 @@ pub(crate) struct Cells {
 impl Cells {
     /// Begins with what the targets hold while nobody has asked them anything.
     pub(crate) fn idle(targets: &[Target]) -> anyhow::Result<Self> {
-        std::thread::sleep(Duration::from_secs(1));
+        pause(Duration::from_secs(1));
         let memory = targets.iter().map(|target| {
             let idle = rss_mib(target.process.id())?;
             Ok(Memory { target: target.name, idle, peak_under_load: idle, with_streams: None, growth: None })
@@ -132,7 +132,7 @@ impl Cells {
                 let sampling = scope.spawn(move || {
                     let mut samples = Vec::new();
                     while Instant::now() < end {
-                        std::thread::sleep(Duration::from_millis(500));
+                        pause(Duration::from_millis(500));
                         samples.push(rss_mib(id)?);
                         empty_log(target)?;
                     }

@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 
 use crate::caller::Dialer;
 use crate::rules;
+use crate::running::pause;
 use crate::targets::{Refuses, Target};
 use crate::work::{TEXT, Tls, Way, Work};
 
@@ -26,7 +27,7 @@ pub(crate) async fn check(target: &Target) -> anyhow::Result<()> {
         caller.ask(Work::Events).await.context("a stream")?;
     }
     let without_token = Way { token: None, ..way.clone() };
-    let with_broken_token = Way { token: way.token.as_ref().map(|token| format!("{token}x")), ..way.clone() };
+    let with_broken_token = Way { token: way.token.as_deref().map(broken), ..way.clone() };
     match target.refuses {
         Refuses::Nothing => {}
         Refuses::Strangers => refused_stranger(way).await?,
@@ -62,11 +63,17 @@ async fn refused_stranger(way: &Way) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The same token with another signature.
+fn broken(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').unwrap_or((token, ""));
+    format!("{signed}.{}", signature.chars().rev().collect::<String>())
+}
+
 fn logged(log: &std::path::Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + LOG;
     while !std::fs::read_to_string(log)?.contains("echo") {
         ensure!(Instant::now() < deadline, "a call stands in no line of the log");
-        std::thread::sleep(Duration::from_millis(100));
+        pause(Duration::from_millis(100));
     }
     Ok(())
 }

@@ -73,10 +73,13 @@ impl Running {
         while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 let complaints = self.errors.as_ref().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
-                bail!("it ended with {status}: {complaints}");
+                bail!(
+                    "it ended with {status}: {}",
+                    complaints.get(complaints.len().saturating_sub(2000)..).unwrap_or(&complaints)
+                );
             }
             ensure!(Instant::now() < deadline, "nobody answers at {address}");
-            std::thread::sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
         Ok(())
     }
@@ -87,6 +90,12 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits. Who measures has nothing else to do meanwhile.
+#[expect(clippy::disallowed_methods, reason = "there is no worker here that it could block")]
+pub(crate) fn pause(duration: Duration) {
+    std::thread::sleep(duration);
 }
 
 /// A port that nobody has.

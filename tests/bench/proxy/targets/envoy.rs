@@ -113,7 +113,12 @@ fn rbac() -> Value {
 fn found_by_mcp(path: &[&str], values: &[&str]) -> Value {
     let path: Vec<_> = path.iter().map(|key| json!({"key": key})).collect();
     let values: Vec<_> = values.iter().map(|value| json!({"string_match": {"exact": value}})).collect();
-    let matcher = json!({"filter": MCP, "path": path, "value": {"or_match": {"value_matchers": values}}});
+    // It takes no choice of one.
+    let value = match values.as_slice() {
+        [only] => only.clone(),
+        _ => json!({"or_match": {"value_matchers": values}}),
+    };
+    let matcher = json!({"filter": MCP, "path": path, "value": value});
     json!({"sourced_metadata": {"metadata_matcher": matcher}})
 }
 
