@@ -10,6 +10,7 @@ mod admin;
 mod attacks;
 mod audit;
 mod certificates;
+mod challenges;
 mod claims;
 mod examples;
 mod identity;

@@ -47,7 +47,8 @@ async fn the_metadata_is_the_configurations_and_open_to_all() {
             answer.json(),
             json!({
                 "resource": "https://mcp.test/mcp", "authorization_servers": [ISSUER],
-                "bearer_methods_supported": ["header"], "resource_name": "agents/double"
+                "bearer_methods_supported": ["header"], "resource_name": "agents/double",
+                "tls_client_certificate_bound_access_tokens": true
             })
         );
     }

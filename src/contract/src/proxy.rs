@@ -197,6 +197,9 @@ pub struct Rule {
     /// Globs of methods that are about no tool, prompt or resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
+    /// OAuth scopes that an Allow needs of a token: all of these. Never on a Deny.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
 }
 
 /// What a matching rule does.

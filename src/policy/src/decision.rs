@@ -102,6 +102,14 @@ pub enum DenialReason {
     Rule(Arc<str>),
     /// No rule allows it.
     NothingAllows,
+    /// A rule would allow it to a token with these scopes. This alone a caller may be told: who
+    /// would be refused anyway hears [`DenialReason::NothingAllows`].
+    MissingScopes {
+        /// The rule.
+        rule: Arc<str>,
+        /// All that it needs, those that the token has among them.
+        scopes: Arc<[String]>,
+    },
     /// The method is not one that a rule can be about.
     UnknownMethod,
 }

@@ -7,6 +7,7 @@ mod decision;
 mod principal;
 mod redaction;
 mod rules;
+mod scopes;
 mod uri;
 
 pub use decision::{Action, Catalog, Denial, DenialReason, Permit};

@@ -58,6 +58,11 @@ impl Principal {
         }
     }
 
+    /// Whether this caller could have been granted scopes: what has none cannot be told to get more.
+    pub(crate) fn has_scopes(&self) -> bool {
+        matches!(self.evidence, Evidence::Token { .. })
+    }
+
     /// Whether a rule that names `wanted` is about this caller. Subjects and groups belong to tokens: a certificate
     /// whose name equals a token's subject is somebody else.
     pub(crate) fn is(&self, wanted: &PrincipalMatch) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cardea_contract::{Effect, PrincipalMatch, Rule};
 use wildmatch::WildMatch;
 
-use crate::{Action, Catalog, Denial, DenialReason, Permit, Principal, uri};
+use crate::{Action, Catalog, Denial, DenialReason, Permit, Principal, scopes, uri};
 
 /// Compiled rules. Empty means: nothing may be called.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ struct CompiledRule {
     prompts: Vec<WildMatch>,
     resources: Vec<WildMatch>,
     methods: Vec<WildMatch>,
+    scopes: Arc<[String]>,
 }
 
 /// What of a rule is compared with a name.
@@ -50,6 +51,19 @@ pub enum CompileError {
         /// What may stand there.
         alphabet: &'static str,
     },
+    /// Not a scope of RFC 6749 section 3.3, or one that permits nothing.
+    #[error(
+        "rule {rule:?}: {scope:?} is not a scope that a rule can need: printable ASCII without space, `\"` and `\\`, and not offline_access"
+    )]
+    Scope {
+        /// The rule.
+        rule: String,
+        /// What it says.
+        scope: String,
+    },
+    /// A Deny holds for every token: with scopes it would be lifted or laid on by what a client asks for.
+    #[error("rule {0:?} is a Deny with scopes: remove them, a Deny holds whatever the token was granted")]
+    DenyWithScopes(String),
 }
 
 impl Policy {
@@ -88,8 +102,8 @@ impl Policy {
     }
 
     /// Whether this caller's list shows the element of this name, URI or template: exactly when asking for it could be
-    /// permitted. A template is compared as it is written, its braces included; what it leads to is decided when it is
-    /// read.
+    /// permitted, be it with more scopes: a client that never saw the tool would never ask for them. A template is compared
+    /// as it is written, its braces included; what it leads to is decided when it is read.
     pub fn shows(&self, principal: &Principal, catalog: Catalog, key: &str) -> bool {
         let action = match catalog {
             Catalog::Tools => Action::CallTool(key),
@@ -97,17 +111,35 @@ impl Policy {
             Catalog::Resources => Action::ReadResource(key),
             Catalog::ResourceTemplates => Action::ReadTemplate(key),
         };
-        self.decide(principal, action).is_ok()
+        let decision = self.decide(principal, action);
+        matches!(decision, Ok(_) | Err(Denial { reason: DenialReason::MissingScopes { .. } }))
+    }
+
+    /// The fewest scopes with which a token is permitted anything, those of the first rule among equals. None if some rule
+    /// needs no scope, or no rule is about tokens: what more is needed, a challenge says when it is.
+    pub fn least_scopes(&self) -> &[String] {
+        let about_tokens = self.allow.iter().filter(|rule| rule.is_about_tokens());
+        about_tokens.map(|rule| rule.scopes.as_ref()).min_by_key(|scopes| scopes.len()).unwrap_or_default()
     }
 
     fn judge(&self, principal: &Principal, globs: Globs, name: &str) -> Result<Arc<str>, DenialReason> {
         if let Some(rule) = self.deny.iter().find(|rule| rule.matches(principal, globs, name)) {
             return Err(DenialReason::Rule(rule.name.clone()));
         }
-        match self.allow.iter().find(|rule| rule.matches(principal, globs, name)) {
-            Some(rule) => Ok(rule.name.clone()),
-            None => Err(DenialReason::NothingAllows),
+        let mut nearest: Option<(usize, &CompiledRule)> = None;
+        for rule in self.allow.iter().filter(|rule| rule.matches(principal, globs, name)) {
+            let missing = rule.missing_scopes(principal);
+            if missing == 0 {
+                return Ok(rule.name.clone());
+            }
+            if principal.has_scopes() && nearest.is_none_or(|(fewest, _)| missing < fewest) {
+                nearest = Some((missing, rule));
+            }
         }
+        Err(match nearest {
+            Some((_, rule)) => DenialReason::MissingScopes { rule: rule.name.clone(), scopes: rule.scopes.clone() },
+            None => DenialReason::NothingAllows,
+        })
     }
 
     fn judge_resource(&self, principal: &Principal, uri: &str) -> Result<Arc<str>, DenialReason> {
@@ -123,13 +155,14 @@ impl Policy {
         resources: &[String],
         further: bool,
     ) -> Result<Option<Arc<str>>, DenialReason> {
-        let mut permitting = None;
+        let (mut permitting, mut missing) = (None, scopes::Missing::default());
         if further {
-            permitting = Some(self.judge(principal, |rule| &rule.methods, LISTEN)?);
+            permitting = missing.part(self.judge(principal, |rule| &rule.methods, LISTEN))?;
         }
         for uri in resources {
-            permitting = Some(self.judge_resource(principal, uri)?);
+            permitting = missing.part(self.judge_resource(principal, uri))?;
         }
+        missing.end()?;
         Ok(permitting)
     }
 }
@@ -145,6 +178,12 @@ impl CompiledRule {
         if [&rule.tools, &rule.prompts, &rule.resources, &rule.methods].iter().all(|globs| globs.is_empty()) {
             return Err(CompileError::AboutNothing(rule.name.clone()));
         }
+        if let Some(scope) = rule.scopes.iter().find(|scope| !scopes::is_scope(scope)) {
+            return Err(CompileError::Scope { rule: rule.name.clone(), scope: scope.clone() });
+        }
+        if rule.effect == Effect::Deny && !rule.scopes.is_empty() {
+            return Err(CompileError::DenyWithScopes(rule.name.clone()));
+        }
         let name = "letters, digits, `_`, `-`, `.`, `/`";
         Ok(Self {
             name: rule.name.as_str().into(),
@@ -153,6 +192,22 @@ impl CompiledRule {
             prompts: globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?,
             resources: globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?,
             methods: globs(rule, &rule.methods, "methods", name, is_name_glob)?,
+            scopes: rule.scopes.as_slice().into(),
+        })
+    }
+
+    /// How many of its scopes this caller was not granted.
+    fn missing_scopes(&self, principal: &Principal) -> usize {
+        self.scopes.iter().filter(|scope| !principal.scopes.contains(scope)).count()
+    }
+
+    fn is_about_tokens(&self) -> bool {
+        self.principals.iter().any(|wanted| match wanted {
+            PrincipalMatch::Subject { .. }
+            | PrincipalMatch::Group { .. }
+            | PrincipalMatch::Attribute { .. }
+            | PrincipalMatch::AnyAuthenticated => true,
+            PrincipalMatch::ServiceAccount { .. } | PrincipalMatch::SpiffeId(_) => false,
         })
     }
 

@@ -185,6 +185,9 @@ impl Account {
         if let Some(verdict) = verdict {
             let (rule, reason) = match refusal {
                 Refusal::Denied(Denial { reason: DenialReason::Rule(rule) }) => (Some(rule.as_ref().to_owned()), None),
+                Refusal::Denied(Denial { reason: DenialReason::MissingScopes { rule, .. } }) => {
+                    (Some(rule.as_ref().to_owned()), Some(refusal.reason()))
+                }
                 refusal => (None, Some(refusal.reason())),
             };
             self.stage = Stage::Refused(Refused { verdict, rule, reason });

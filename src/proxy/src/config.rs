@@ -81,8 +81,8 @@ impl Snapshot {
     fn compile(bytes: &[u8], former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
         let config: ProxyConfig = serde_json::from_slice(bytes).map_err(ConfigError::Parse)?;
         validate(&config)?;
-        let endpoint = Endpoint::new(&config)?;
         let policy = Policy::compile(&config.rules)?;
+        let endpoint = Endpoint::new(&config, policy.least_scopes())?;
         let redaction = Redaction::compile(&config.redact)?;
         let identity_headers = match &config.identity_headers {
             None => PlainHeaders::default(),

@@ -1,11 +1,11 @@
-//! The endpoint that is answered, and what RFC 9728 publishes about it: protected-resource metadata and the challenge of
-//! a 401. All of it comes from the configured resource, never from a request, so that no header steers a client to
+//! The endpoint that is answered, and what RFC 9728 publishes about it: protected-resource metadata and the challenges of
+//! 401 and 403. All of it comes from the configured resource, never from a request, so that no header steers a client to
 //! another authorization server (E30).
 //!
 //! Does not know who is calling.
 
 use bytes::Bytes;
-use cardea_contract::{ProxyConfig, TokenKind};
+use cardea_contract::{ClientAuth, ProxyConfig, TokenKind};
 use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use serde_json::json;
@@ -21,12 +21,15 @@ pub(crate) struct Endpoint {
     pub(crate) path: String,
     metadata_path: String,
     metadata: Bytes,
+    /// Last parameter of every challenge.
+    resource_metadata: String,
     challenge: HeaderValue,
     challenge_invalid: HeaderValue,
 }
 
 impl Endpoint {
-    pub(crate) fn new(config: &ProxyConfig) -> Result<Self, ConfigError> {
+    /// `least_scopes` are what a first token should ask for: more is asked for when it is needed.
+    pub(crate) fn new(config: &ProxyConfig, least_scopes: &[String]) -> Result<Self, ConfigError> {
         let bad = |problem| ConfigError::Field { field: "resource", problem };
         let uri: Uri = config.resource.parse().map_err(|_| bad("must be a URL"))?;
         if uri.scheme() != Some(&Scheme::HTTPS) || uri.query().is_some() || config.resource.contains('#') {
@@ -42,15 +45,19 @@ impl Endpoint {
             "/" => WELL_KNOWN.to_owned(),
             path => format!("{WELL_KNOWN}{path}"),
         };
-        let challenge = format!("Bearer resource_metadata=\"https://{authority}{metadata_path}\"");
-        let challenge_invalid = format!("Bearer error=\"invalid_token\", {}", challenge.trim_start_matches("Bearer "));
+        let resource_metadata = format!("resource_metadata=\"https://{authority}{metadata_path}\"");
+        let least = match least_scopes {
+            [] => resource_metadata.clone(),
+            scopes => format!("scope=\"{}\", {resource_metadata}", scopes.join(" ")),
+        };
         let header = |text: String| HeaderValue::try_from(text).map_err(|_| bad("must be printable ASCII"));
         Ok(Self {
             path,
             metadata_path,
-            metadata: metadata(config).into(),
-            challenge: header(challenge)?,
-            challenge_invalid: header(challenge_invalid)?,
+            metadata: metadata(config, least_scopes).into(),
+            challenge: header(format!("Bearer {least}"))?,
+            challenge_invalid: header(format!("Bearer error=\"invalid_token\", {least}"))?,
+            resource_metadata,
         })
     }
 
@@ -63,9 +70,16 @@ impl Endpoint {
     pub(crate) fn challenge(&self, token_was_sent: bool) -> HeaderValue {
         if token_was_sent { self.challenge_invalid.clone() } else { self.challenge.clone() }
     }
+
+    /// `WWW-Authenticate` of a 403 that a token with these scopes would not have met (RFC 6750 section 3.1).
+    pub(crate) fn step_up(&self, scopes: &[String]) -> Option<HeaderValue> {
+        let scopes = scopes.join(" ");
+        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\", {}", self.resource_metadata);
+        HeaderValue::try_from(challenge).ok()
+    }
 }
 
-fn metadata(config: &ProxyConfig) -> String {
+fn metadata(config: &ProxyConfig, least_scopes: &[String]) -> String {
     let servers: Vec<_> = config
         .authentication
         .issuers
@@ -77,9 +91,15 @@ fn metadata(config: &ProxyConfig) -> String {
         "resource": config.resource,
         "bearer_methods_supported": ["header"],
         "resource_name": format!("{}/{}", config.namespace, config.name),
+        // RFC 8705: without certificates on the connection no token could prove that it is bound to one.
+        "tls_client_certificate_bound_access_tokens": config.client_auth != ClientAuth::None,
     });
-    if let (Some(document), false) = (document.as_object_mut(), servers.is_empty()) {
-        document.insert("authorization_servers".into(), json!(servers));
+    if let Some(document) = document.as_object_mut() {
+        for (name, list) in [("authorization_servers", json!(servers)), ("scopes_supported", json!(least_scopes))] {
+            if list != json!([]) {
+                document.insert(name.into(), list);
+            }
+        }
     }
     document.to_string()
 }

@@ -1,5 +1,6 @@
 //! Why a request gets no further, and what that looks like from outside: the same for all that is denied, whether it
-//! exists or not, and never with a word of the rule, the key or the server behind it.
+//! exists or not, and never with a word of the rule, the key or the server behind it. Only who misses nothing but scopes
+//! is told which (row 48).
 //!
 //! Does not know in which order things are checked ([`crate::front`]).
 
@@ -83,6 +84,7 @@ impl Refusal {
             Self::Message(_) => "message",
             Self::NoSession => "session-not-found",
             Self::Denied(Denial { reason: DenialReason::UnknownMethod }) => "unknown-method",
+            Self::Denied(Denial { reason: DenialReason::MissingScopes { .. } }) => "insufficient-scope",
             Self::Denied(_) => "nothing-allows",
             Self::Unrecorded => "unrecorded",
             Self::Unsigned => "unsigned",
@@ -121,6 +123,11 @@ impl Refusal {
                 None => reply::error(status, id, code, message),
             },
             Self::NoSession => refused(StatusCode::NOT_FOUND, "no such session: begin a new one"),
+            Self::Denied(Denial { reason: DenialReason::MissingScopes { scopes, .. } }) => {
+                let mut response = refused(StatusCode::FORBIDDEN, "the token lacks scopes that this needs");
+                response.headers_mut().extend(snapshot.endpoint.step_up(&scopes).map(|step| (WWW_AUTHENTICATE, step)));
+                response
+            }
             Self::Denied(_) => refused(StatusCode::FORBIDDEN, "not permitted"),
             Self::Unrecorded => unavailable(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be recorded"),
             Self::Unsigned => unavailable(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be forwarded"),

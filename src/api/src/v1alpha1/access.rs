@@ -24,6 +24,8 @@ pub struct Access {
 #[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
 #[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("spec.access.rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
 #[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("spec.access.rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("spec.access.rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\\\' (RFC 6749), and not offline_access, which permits nothing"))]
 pub struct AccessRule {
     /// Name of the rule in audit lines.
     #[schemars(length(min = 1, max = 63))]
@@ -60,6 +62,14 @@ pub struct AccessRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
     pub methods: Vec<String>,
+
+    /// OAuth scopes that an Allow needs of the token, all of them. A caller whose token lacks some sees in its lists what the
+    /// rule is about, and using it is answered with the step-up challenge (403, `insufficient_scope`) that names these
+    /// scopes. A broader scope that includes them gets a rule of its own; of several rules the one that asks for the fewest
+    /// further scopes is named. ServiceAccounts and certificates have no scopes: such a rule is not about them. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 128)))]
+    pub scopes: Vec<String>,
 }
 
 /// What a matching rule does.

@@ -26,6 +26,14 @@ pub(super) fn rules(
                 })
             })
             .collect::<Result<_, _>>()?;
+        if !rule.scopes.is_empty()
+            && !rule.principals.iter().any(|principal| may_have_scopes(principal, authentication))
+        {
+            return Err(Rejection::invalid(format!(
+                "spec.access.rules: rule {:?}: scopes are granted to tokens of spec.auth.issuers, and this rule is about nobody who has one: remove scopes, or name a subject, a group or anyAuthenticated",
+                rule.name
+            )));
+        }
         rules.push(contract::Rule {
             name: rule.name.clone(),
             effect: match rule.effect.unwrap_or_default() {
@@ -37,10 +45,17 @@ pub(super) fn rules(
             prompts: rule.prompts.clone(),
             resources: rule.resources.clone(),
             methods: rule.methods.clone(),
+            scopes: rule.scopes.clone(),
         });
     }
     Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;
     Ok(rules)
+}
+
+/// Certificates and ServiceAccounts have none, so a rule that needs some would never match.
+fn may_have_scopes(principal: &PrincipalMatch, authentication: &contract::Authentication) -> bool {
+    let of_tokens = principal.service_account.is_none() && principal.spiffe_id.is_none();
+    of_tokens && authentication.issuers.iter().any(|issuer| matches!(issuer.kind, contract::TokenKind::Oidc { .. }))
 }
 
 fn principal_match(
@@ -123,6 +138,7 @@ fn maps(authentication: &contract::Authentication, attribute: &str, issuer: Opti
 #[cfg(test)]
 mod tests {
     use cardea_api::v1alpha1::{ClaimMatch, ServiceAccountName};
+    use serde_json::json;
 
     use super::*;
 
@@ -163,5 +179,31 @@ mod tests {
         let certificates = contract::Authentication { client_certificates: true, ..Default::default() };
         let asked = PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() };
         assert_eq!(principal_match(&asked, &certificates), Ok(contract::PrincipalMatch::SpiffeId("a".into())));
+    }
+
+    #[test]
+    fn scopes_that_nobody_of_the_rule_can_have_are_refused() {
+        let anybody = PrincipalMatch { any_authenticated: Some(true), ..Default::default() };
+        let agent = PrincipalMatch { spiffe_id: Some("spiffe://a/b".into()), ..Default::default() };
+        let certificates = contract::Authentication { client_certificates: true, ..Default::default() };
+        let tokens: contract::Authentication = serde_json::from_value(json!({
+            "clientCertificates": true,
+            "issuers": [{
+                "name": "corp", "url": "https://login.example", "audiences": ["a"], "keys": "discovery",
+                "kind": {"oidc": {"subjectClaim": "sub", "groupsClaim": "groups"}}
+            }]
+        }))
+        .unwrap();
+        let outcome = |principal: &PrincipalMatch, authentication| {
+            let rule =
+                json!({"name": "deploy", "principals": [principal], "tools": ["deploy"], "scopes": ["deploy:write"]});
+            let spec = json!({"source": {"image": {"ref": "a"}}, "access": {"rules": [rule]}});
+            rules(&serde_json::from_value(spec).unwrap(), authentication)
+        };
+        assert_eq!(outcome(&anybody, &tokens).unwrap()[0].scopes, ["deploy:write"]);
+        for (principal, authentication) in [(&anybody, &certificates), (&agent, &tokens)] {
+            let message = outcome(principal, authentication).unwrap_err().message;
+            assert!(message.contains("\"deploy\"") && message.contains("remove scopes"), "{message}");
+        }
     }
 }

@@ -18,7 +18,13 @@ fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -
         prompts: vec![],
         resources: vec![],
         methods: vec![],
+        scopes: Vec::new(),
     }
+}
+
+fn with_scopes(mut rule: Rule, scopes: &[&str]) -> Rule {
+    rule.scopes = scopes.iter().map(ToString::to_string).collect();
+    rule
 }
 
 fn group(name: &str) -> PrincipalMatch {
@@ -197,4 +203,104 @@ fn a_set_with_a_rule_that_makes_no_sense_is_refused_whole() {
     ] {
         assert!(error.contains("\"good\""), "{error}");
     }
+}
+
+/// What a caller of group `ops` with these scopes hears when it calls `deploy`.
+fn heard(rules: &[Rule], scopes: &[&str]) -> Result<String, DenialReason> {
+    let mut who = principal(&["ops"]);
+    who.scopes = scopes.iter().map(ToString::to_string).collect();
+    let policy = Policy::compile(rules).unwrap();
+    let permit = policy.decide(&who, Action::CallTool("deploy")).map_err(|denial| denial.reason)?;
+    Ok(permit.rule().unwrap().to_owned())
+}
+
+fn missing(rule: &str, scopes: &str) -> Result<String, DenialReason> {
+    Err(DenialReason::MissingScopes { rule: rule.into(), scopes: scopes.split(' ').map(str::to_owned).collect() })
+}
+
+#[test]
+fn an_allow_with_scopes_needs_all_of_them_and_says_which() {
+    let deploy = rule("deploy", Effect::Allow, group("ops"), &["deploy"]);
+    let rules = [with_scopes(deploy, &["mcp:read", "deploy:write"])];
+    assert_eq!(heard(&rules, &["deploy:write", "other", "mcp:read"]), Ok("deploy".into()));
+    for short in [&[][..], &["mcp:read"], &["deploy:write"], &["mcp:read deploy:write"], &["MCP:READ", "deploy:write"]]
+    {
+        assert_eq!(heard(&rules, short), missing("deploy", "mcp:read deploy:write"), "{short:?}");
+    }
+}
+
+#[test]
+fn the_nearest_rule_is_named_and_a_broader_scope_has_a_rule_of_its_own() {
+    let any = || rule("any", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
+    let named = |name: &str, scopes| with_scopes(Rule { name: name.into(), ..any() }, scopes);
+    let rules = [named("three", &["a", "b", "c"]), named("narrow", &["write"]), named("broad", &["admin"])];
+    assert_eq!(heard(&rules, &[]), missing("narrow", "write"));
+    assert_eq!(heard(&rules, &["admin"]), Ok("broad".into()));
+    assert_eq!(heard(&rules, &["a", "b"]), missing("three", "a b c"));
+    assert_eq!(heard(&[&rules[..], &[any()]].concat(), &[]), Ok("any".into()));
+}
+
+#[test]
+fn scopes_are_told_to_those_only_who_miss_nothing_else() {
+    let deploy = with_scopes(rule("deploy", Effect::Allow, group("ops"), &["deploy"]), &["write"]);
+    let deny = rule("frozen", Effect::Deny, PrincipalMatch::AnyAuthenticated, &["deploy"]);
+    assert_eq!(heard(&[deploy.clone(), deny], &[]), Err(DenialReason::Rule("frozen".into())));
+
+    let policy = Policy::compile(&[with_scopes(
+        Rule { principals: vec![group("ops"), PrincipalMatch::AnyAuthenticated], ..deploy.clone() },
+        &["write"],
+    )])
+    .unwrap();
+    let certificate = Principal::named("ci".into(), u64::MAX, Evidence::Certificate { spiffe_id: None });
+    let denial = policy.decide(&certificate, Action::CallTool("deploy")).unwrap_err();
+    assert_eq!(denial.reason, DenialReason::NothingAllows);
+    assert!(!policy.shows(&certificate, Catalog::Tools, "deploy"));
+
+    let policy = Policy::compile(&[deploy]).unwrap();
+    let denial = policy.decide(&principal(&["dev"]), Action::CallTool("deploy")).unwrap_err();
+    assert_eq!(denial.reason, DenialReason::NothingAllows);
+    assert!(policy.shows(&principal(&["ops"]), Catalog::Tools, "deploy"), "so that its client can ask for the scopes");
+    assert!(!policy.shows(&principal(&["dev"]), Catalog::Tools, "deploy"));
+}
+
+#[test]
+fn the_least_scopes_are_those_of_the_rule_that_needs_the_fewest() {
+    let named = |name: &str, principal, scopes| with_scopes(rule(name, Effect::Allow, principal, &["*"]), scopes);
+    let least = |rules: &[Rule]| Policy::compile(rules).unwrap().least_scopes().to_vec();
+    let any = || PrincipalMatch::AnyAuthenticated;
+    let (one, two) = (named("one", any(), &["read"]), named("two", group("ops"), &["read", "write"]));
+    assert_eq!(least(&[two.clone(), one.clone(), named("other", any(), &["admin"])]), ["read"]);
+    assert_eq!(least(std::slice::from_ref(&two)), ["read", "write"]);
+    assert!(least(&[two, one.clone(), named("free", any(), &[])]).is_empty());
+    let certificate = named("certificate", PrincipalMatch::SpiffeId("spiffe://a/b".into()), &[]);
+    assert_eq!(least(&[certificate, one]), ["read"], "a rule about certificates gives a token nothing");
+    assert!(least(&[rule("no", Effect::Deny, any(), &["*"])]).is_empty());
+}
+
+#[test]
+fn scopes_that_no_challenge_could_name_and_a_deny_with_scopes_are_refused() {
+    let allow = rule("r", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
+    for bad in ["", "a b", "a\"", "a\\", "\n", "é", "offline_access", &"a".repeat(129)] {
+        let error = Policy::compile(&[with_scopes(allow.clone(), &["good", bad])]).unwrap_err();
+        assert_eq!(error, CompileError::Scope { rule: "r".into(), scope: bad.into() });
+    }
+    let deny = Rule { effect: Effect::Deny, ..with_scopes(allow, &["api://x/.default", "!#[]~"]) };
+    assert_eq!(Policy::compile(&[deny]).unwrap_err(), CompileError::DenyWithScopes("r".into()));
+}
+
+#[test]
+fn what_is_several_is_told_in_one_challenge_or_not_at_all() {
+    let about = |name: &str, uri: &str, scopes: &[&str]| Rule {
+        tools: vec![],
+        resources: vec![uri.into()],
+        ..with_scopes(rule(name, Effect::Allow, group("ops"), &[]), scopes)
+    };
+    let policy = Policy::compile(&[about("a", "a:*", &["base", "a"]), about("b", "b:*", &["base", "b"])]).unwrap();
+    let asked = |uris: &[&str]| {
+        let resources: Vec<_> = uris.iter().map(ToString::to_string).collect();
+        let action = Action::Listen { resources: &resources, further: false };
+        policy.decide(&principal(&["ops"]), action).map_err(|denial| denial.reason).map(|_| String::new())
+    };
+    assert_eq!(asked(&["a:1", "b:1", "a:2"]), missing("a", "base a b"));
+    assert_eq!(asked(&["a:1", "c:1"]), Err(DenialReason::NothingAllows));
 }
