@@ -220,3 +220,42 @@ async fn a_trace_goes_on_and_what_rides_on_it_does_not() {
     assert_eq!((seen.header("traceparent").len(), seen.headers.get_all("traceparent").iter().count()), (55, 1));
     assert_eq!(world.last_line()["trace"], seen.header("traceparent").split('-').nth(1).unwrap());
 }
+
+#[tokio::test]
+async fn e30_where_tokens_come_from_is_told_by_the_configuration_alone() {
+    let world = World::with(|config| config["hosts"] = json!(["mcp.test", "mcp.test:8443", "other.test"])).await;
+    let known = "https://mcp.test/.well-known/oauth-protected-resource/mcp";
+    for (name, value) in [
+        ("host", "other.test"),
+        ("host", "mcp.test:8443"),
+        ("x-forwarded-host", "evil.test"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-original-url", "/evil\", scope=\"all"),
+        ("forwarded", "host=evil.test;proto=http"),
+        ("origin", "https://mcp.test"),
+    ] {
+        for path in ["/mcp", "/mcp?x=%22%0d%0aset-cookie:%20a=b", "/mcp?resource_metadata=https://evil.test"] {
+            let mut request = tool_call("echo", json!({}));
+            request.headers_mut().remove(name);
+            *request.uri_mut() = path.parse().unwrap();
+            let answer = world.anonymous().send(with_header(request, name, value)).await;
+            assert_eq!(answer.status, 401, "{name}: {value}");
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.contains(&format!("resource_metadata=\"{known}\"")), "{challenge}");
+            assert!(!format!("{answer:?}").contains("evil"), "{answer:?}");
+        }
+        let metadata = Request::get("/.well-known/oauth-protected-resource/mcp");
+        let mut request = metadata.header("host", "mcp.test").body(Full::default()).unwrap();
+        request.headers_mut().remove(name);
+        let request = with_header(request, name, value);
+        let answer = world.anonymous().send(request).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["resource"]),
+            (200, &json!("https://mcp.test/mcp")),
+            "{name}"
+        );
+        assert!(!format!("{answer:?}").contains("evil"), "{answer:?}");
+    }
+    assert!(world.server.seen().is_empty());
+}

@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod attacks;
 mod audit;
+mod canaries;
 mod certificates;
 mod challenges;
 mod claims;

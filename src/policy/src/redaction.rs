@@ -11,6 +11,8 @@ use regex::{Regex, RegexBuilder};
 
 /// What stands where something was cut out.
 const CUT: &str = "[redacted]";
+/// The same after what an expression keeps.
+const KEPT_AND_CUT: &str = "${kept}[redacted]";
 /// Words in a name that make its value a secret. Compared without case and separators, so `X-Api-Key` is `apikey`.
 const KEYS: [&str; 13] = [
     "token",
@@ -46,12 +48,12 @@ const SHAPES: &[&str] = &[
     r"do[opr]_v1_[A-Za-z0-9]{12,}",
     // AWS key ids.
     r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{8,}",
-    // Private keys, also cut short.
-    r"-----BEGIN [A-Z ]*PRIVATE KEY(?s:.)*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|\z)",
-    // Credentials as a header, a URL, a query or a settings file has them.
+    // Private keys, also cut short. A quotation mark ends what is quoted: logs are JSON, and stay so.
+    r#"-----BEGIN [A-Z ]*PRIVATE KEY(?:[^"]*?-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|[^"]*)"#,
+    // Credentials as a header, a URL, a query or a settings file has them. What is kept says what was there.
     r"(?i:(?:bearer|basic|dpop)[ \t:]+[A-Za-z0-9._~+/=-]{6,})",
-    r"//[^/ @:]*:[^/ @]+@",
-    r#"(?i:(?:token|secret|password|passwd|passphrase|api[_-]?key|access[_-]?key|authorization|signature)["']? *[=:] *["']?(?:(?:bearer|basic|dpop) +)?[^& "',;]+)"#,
+    r#"//[^/ @:"]*:[^/ @"]+@"#,
+    r#"(?i:(?P<kept>(?:token|secret|password|passwd|passphrase|api[_-]?key|access[_-]?key|authorization|signature)(?:\\?["'])? *[=:] *(?:\\?["'])?)(?:(?:bearer|basic|dpop) +)?[^& "',;\\]+)"#,
 ];
 /// Memory that one expression may take when compiled.
 const COMPILED_BYTES: usize = 256 << 10;
@@ -125,8 +127,8 @@ impl Redaction {
     /// The text without what looks like a secret.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.patterns.iter().fold(Cow::Borrowed(text), |text, pattern| match text {
-            Cow::Borrowed(text) => pattern.replace_all(text, CUT),
-            Cow::Owned(text) => Cow::Owned(pattern.replace_all(&text, CUT).into_owned()),
+            Cow::Borrowed(text) => pattern.replace_all(text, KEPT_AND_CUT),
+            Cow::Owned(text) => Cow::Owned(pattern.replace_all(&text, KEPT_AND_CUT).into_owned()),
         })
     }
 
@@ -235,11 +237,15 @@ mod tests {
             ("xoxb-12345678-abc", "[redacted]"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", "[redacted]\nrest"),
             ("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted]"),
-            ("authorization: Bearer abcdef.ghi end", "[redacted] end"),
+            ("authorization: Bearer abcdef.ghi end", "authorization: [redacted] end"),
             ("BEARER abcdefghi", "[redacted]"),
             ("https://me:hunter2@host/x", "https:[redacted]host/x"),
-            ("/mcp?access_token=abc&x=1", "/mcp?access_[redacted]&x=1"),
-            ("password=\"abc\"", "[redacted]\""),
+            ("/mcp?access_token=abc&x=1", "/mcp?access_token=[redacted]&x=1"),
+            ("password=\"abc\"", "password=\"[redacted]\""),
+            (
+                r#"{"m":"a \"token\": \"abc\"","authorization":"Bearer x"}"#,
+                r#"{"m":"a \"token\": \"[redacted]\"","authorization":"[redacted]"}"#,
+            ),
             ("acct-1234 acct-12", "[redacted] acct-12"),
             ("deploy the token service to ops", "deploy the token service to ops"),
             ("tools/call", "tools/call"),

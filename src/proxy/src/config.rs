@@ -50,8 +50,8 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not a [`ProxyConfig`] in JSON.
-    #[error("the file is not a proxy configuration")]
-    Parse(#[source] serde_json::Error),
+    #[error("the file is not a proxy configuration: {0}")]
+    Parse(String),
     /// A rule that makes no sense.
     #[error("the rules do not compile")]
     Rules(#[from] CompileError),
@@ -79,7 +79,7 @@ pub enum ConfigError {
 impl Snapshot {
     /// Compiles. Issuers that `former` has in the same form keep the keys they have fetched.
     fn compile(bytes: &[u8], former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
-        let config: ProxyConfig = serde_json::from_slice(bytes).map_err(ConfigError::Parse)?;
+        let config: ProxyConfig = serde_json::from_slice(bytes).map_err(|error| ConfigError::Parse(place(&error)))?;
         validate(&config)?;
         let policy = Policy::compile(&config.rules)?;
         let endpoint = Endpoint::new(&config, policy.least_scopes())?;
@@ -106,6 +106,16 @@ impl Snapshot {
         });
         Ok(Self { config, policy, redaction, identity_headers, endpoint, issuers, static_tokens })
     }
+}
+
+/// Where a file goes wrong, and about which field: never what stands there.
+fn place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if ["unknown field", "missing field", "duplicate field"].iter().any(|about| text.starts_with(about)) {
+        return text;
+    }
+    let problem = if error.is_data() { "a value of another kind than expected" } else { "no JSON" };
+    format!("{problem} at line {} column {}", error.line(), error.column())
 }
 
 /// What JSON and types do not say. The operator has checked this too; a file by another hand must not open anything.

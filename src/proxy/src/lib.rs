@@ -19,6 +19,7 @@ mod jsonrpc;
 mod lease;
 mod limits;
 mod listener;
+pub mod log;
 mod mcp;
 mod metadata;
 mod metrics;

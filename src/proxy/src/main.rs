@@ -51,9 +51,9 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(flags.log.clone()).with(lines).init();
-    match serve(flags) {
+    let log = cardea_proxy::log::lines(std::io::stderr).context("cannot log");
+    let log = log.map(|lines| tracing_subscriber::registry().with(flags.log.clone()).with(lines).init());
+    match log.and_then(|()| serve(flags)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "cannot serve");

@@ -96,8 +96,15 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("cardea_proxy");
         let (requests, answers, audit_lost, events_dropped) = Default::default();
+        // There from the start: what has never failed is 0, not unknown.
         let [config_reloads, tls_reloads, static_token_reloads, key_fetches, introspections, upstream] =
-            std::array::from_fn(|_| Family::default());
+            std::array::from_fn(|_| {
+                let family = Family::<OutcomeLabels, Counter>::default();
+                for outcome in [Outcome::Ok, Outcome::Failed] {
+                    drop(family.get_or_create(&OutcomeLabels { outcome }));
+                }
+                family
+            });
         let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
         let this = Self {
             answer_seconds: Family::new_with_constructor(seconds),

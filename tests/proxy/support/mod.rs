@@ -10,4 +10,4 @@ pub(crate) use authority::{Authority, Leaf};
 pub(crate) use client::{Answer, Client, message, tool_call, with_header};
 pub(crate) use issuer::{Issuer, SigningKey, encode_unsigned};
 pub(crate) use server::{Reply, Seen, Server};
-pub(crate) use world::{INITIALIZE, OPERATOR, RESOURCE, World, eventually};
+pub(crate) use world::{INITIALIZE, OPERATOR, RESOURCE, Shared, World, eventually};

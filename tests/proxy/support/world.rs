@@ -227,6 +227,16 @@ impl World {
         Answer::of(sender.send_request(request).await.unwrap()).await
     }
 
+    /// These bytes on the admin port, and what comes until the connection ends.
+    pub(crate) async fn admin_raw(&self, bytes: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.bound.admin).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     /// Audit lines of decisions so far.
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.audit_lines("Decision")
