@@ -41,7 +41,7 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-const ROOMS: [&str; 6] = ["api", "contract", "policy", "pki", "proxy", "operator"];
+const ROOMS: [&str; 7] = ["api", "contract", "policy", "pki", "proxy", "operator", "cli"];
 
 #[test]
 fn rooms_know_only_the_rooms_below_them() {
@@ -52,6 +52,7 @@ fn rooms_know_only_the_rooms_below_them() {
         ("pki", &[]),
         ("proxy", &["contract", "policy"]),
         ("operator", &["api", "contract", "policy", "pki"]),
+        ("cli", &["api", "contract", "policy", "pki", "proxy", "operator"]),
     ] {
         let linked = links(&format!("cardea-{room}"));
         for other in ROOMS.iter().filter(|other| **other != room && !below.contains(other)) {
@@ -81,7 +82,7 @@ fn certificates_are_made_in_one_room() {
 
 #[test]
 fn there_is_one_tls_provider_and_it_is_not_openssl() {
-    for room in ["cardea-operator", "cardea-proxy"] {
+    for room in ["cardea-operator", "cardea-proxy", "cardea-cli"] {
         let linked = links(room);
         for package in ["ring", "openssl", "openssl-sys", "native-tls"] {
             assert!(!linked.iter().any(|linked| linked == package), "{room} links {package}");

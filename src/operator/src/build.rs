@@ -21,6 +21,8 @@ use crate::material::{
 };
 use crate::validate::ValidatedServer;
 
+pub use configuration::configuration;
+
 /// Wanted objects that nobody has applied yet.
 pub struct Prepared;
 /// Wanted objects that stand in the cluster as wanted. Only `apply` makes these, so a status computed from them is one

@@ -142,12 +142,11 @@ const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 const DEFAULT_LIMITS: contract::Limits =
     contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 };
 
-/// Checks a server.
+/// Checks a server of a cluster.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn validate(observed: &Observed, installation: &Installation) -> Result<ValidatedServer, Rejection> {
-    let spec = &observed.server.spec;
     if observed.namespace == installation.namespace {
         // Its leaf would be issued for a ServiceAccount of this namespace, and the operator's is one.
         return Err(Rejection::invalid(format!(
@@ -158,6 +157,15 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
     if !observed.may_use_secrets {
         return Err(Rejection::no_right_on_secrets(&observed.namespace));
     }
+    validate_at(observed, &format!("https://{}.{}.svc", observed.name, observed.namespace))
+}
+
+/// Checks what a server's manifest says, wherever it runs. Clients reach it at `origin`: scheme and authority of its URL.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer, Rejection> {
+    let spec = &observed.server.spec;
     let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
     let transport = spec.transport.clone().unwrap_or_default();
     let port = match transport.port {
@@ -171,7 +179,7 @@ pub fn validate(observed: &Observed, installation: &Installation) -> Result<Vali
     if ["/.cardea/", "/.well-known/"].iter().any(|taken| path.starts_with(taken)) {
         return Err(Rejection::invalid(format!("spec.transport.path: {path:?} belongs to the proxy: choose another")));
     }
-    let resource = format!("https://{name}.{namespace}.svc{path}");
+    let resource = format!("{origin}{path}");
     let image = spec
         .source
         .image

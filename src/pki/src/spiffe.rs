@@ -39,6 +39,11 @@ impl SpiffeId {
     pub fn new(trust_domain: TrustDomain, namespace: impl Into<String>, service_account: impl Into<String>) -> Self {
         Self { trust_domain, namespace: namespace.into(), service_account: service_account.into() }
     }
+
+    /// Its trust domain.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
 }
 
 impl fmt::Display for SpiffeId {

@@ -1,6 +1,7 @@
 //! The proxy's configuration file.
 
 use cardea_contract::{ProxyConfig, pod};
+use cardea_pki::SpiffeId;
 use serde_json::{Value, json};
 
 use crate::installation::Installation;
@@ -8,22 +9,21 @@ use crate::validate::ValidatedServer;
 
 pub(super) fn data(server: &ValidatedServer, installation: &Installation) -> Value {
     let file = pod::CONFIG_FILE.rsplit('/').next().unwrap_or_default();
-    json!({"data": {file: json!(configuration(server, installation)).to_string()}})
+    let hosts = installation.service_names(&server.namespace, &server.name);
+    let hosts = hosts.into_iter().flat_map(|host| [format!("{host}:443"), host]).collect();
+    json!({"data": {file: json!(configuration(server, hosts, &installation.operator_id())).to_string()}})
 }
 
-fn configuration(server: &ValidatedServer, installation: &Installation) -> ProxyConfig {
+/// What the proxy is told of a server that is reached under `hosts`, and which `operator` may ask how it is.
+pub fn configuration(server: &ValidatedServer, hosts: Vec<String>, operator: &SpiffeId) -> ProxyConfig {
     ProxyConfig {
         generation: server.generation,
         namespace: server.namespace.clone(),
         name: server.name.clone(),
         resource: server.resource.clone(),
-        hosts: installation
-            .service_names(&server.namespace, &server.name)
-            .into_iter()
-            .flat_map(|host| [format!("{host}:443"), host])
-            .collect(),
-        trust_domain: installation.trust_domain.as_str().to_owned(),
-        operator: installation.operator_id().to_string(),
+        hosts,
+        trust_domain: operator.trust_domain().as_str().to_owned(),
+        operator: operator.to_string(),
         upstream: server.upstream.clone(),
         identity_headers: server.identity_headers.clone(),
         client_auth: server.client_auth,

@@ -1,0 +1,52 @@
+//! The `cardea` command: what a person does with a manifest on a machine of their own.
+//!
+//! Flags, logs and the exit status; each command has a file of its own.
+
+mod manifest;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// MCP servers behind an authenticating, authorizing, auditing proxy.
+#[derive(Parser)]
+#[command(name = "cardea", version)]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged to standard error, as in `info` or `info,cardea_proxy=debug`.
+    #[arg(long, global = true, default_value = "info", env = "CARDEA_LOG")]
+    log: Targets,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an McpServer manifest on this machine, without a cluster.
+    Run(run::Flags),
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(flags.log).with(lines).init();
+    let outcome = match flags.command {
+        Command::Run(flags) => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("cannot start the threads")
+            .and_then(|runtime| runtime.block_on(run::run(flags))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

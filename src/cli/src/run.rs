@@ -1,0 +1,191 @@
+//! `cardea run`: the proxy of a manifest in front of one server on this machine. What a cluster would give stands in
+//! [`local`], the files that a pod would have mounted in [`folder`].
+//!
+//! Decides nothing about a request: the proxy is the one that runs in a pod, and its configuration is built by the code
+//! that builds it for a cluster.
+
+mod connection;
+mod folder;
+mod local;
+mod process;
+mod watch;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cardea_contract::Upstream;
+use cardea_proxy::{AuditSink, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifest;
+use folder::Folder;
+use local::{Account, Given, Local, UpstreamUrl};
+use process::Process;
+use watch::Watch;
+
+/// How long requests and streams may last after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often it is tried whether the server listens.
+const TRY: Duration = Duration::from_millis(50);
+/// After this many tries without success a person is told what is waited for.
+const TELL: u32 = 60;
+
+/// Flags of `cardea run`.
+#[derive(clap::Args)]
+pub(crate) struct Flags {
+    /// File with the McpServer, `-` for standard input. A change of the file is applied at once.
+    #[arg(short, long, value_name = "FILE")]
+    filename: PathBuf,
+    /// Name of the McpServer, if the file holds several.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Namespace, if the manifest names none.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Address on which the proxy answers, over TLS.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+    /// Port on which the proxy answers; 0 takes a free one.
+    #[arg(long, default_value_t = cardea_contract::pod::PROXY_PORT)]
+    port: u16,
+    /// Loopback port of health, metrics and the keys of the signed identity, in plain HTTP; 0 takes a free one.
+    #[arg(long, default_value_t = cardea_contract::pod::ADMIN_PORT)]
+    admin_port: u16,
+    /// A server that runs already, as in http://127.0.0.1:3000/mcp, instead of COMMAND.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<UpstreamUrl>,
+    /// Whom the client's certificate speaks for: a ServiceAccount of the trust domain, as NAMESPACE/NAME.
+    #[arg(long = "as", value_name = "NAMESPACE/NAME")]
+    account: Option<Account>,
+    /// Trust domain of the certificates.
+    #[arg(long, default_value = "cluster.local")]
+    trust_domain: String,
+    /// A Secret that the manifest refers to, as a folder with a file for each key. May be repeated.
+    #[arg(long, value_name = "NAME=FOLDER")]
+    secret: Vec<Given>,
+    /// A ConfigMap that the manifest refers to, as a folder with a file for each key. May be repeated.
+    #[arg(long, value_name = "NAME=FOLDER")]
+    config_map: Vec<Given>,
+    /// Starts the server, which must listen on loopback at spec.transport.port.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Runs until Ctrl-C, SIGTERM or the end of the server.
+///
+/// # Errors
+/// When the manifest cannot be run here, the proxy cannot start, or the server ends.
+pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let _ends_all = shutdown.clone().drop_guard();
+    end_on_signal(&shutdown)?;
+    if flags.command.is_empty() && flags.upstream.is_none() {
+        bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
+    }
+    let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
+    let text = manifest::text(&flags.filename)?;
+    let server = manifest::server(&text, flags.server.as_deref())?;
+    let local = Local::new(&flags, &server, address)?;
+    let validated = local.validate(server, 1)?;
+
+    let folder = Folder::create(&local)?;
+    folder.write_clients(validated.client_ca.as_deref())?;
+    folder.write_config(&local.configuration(&validated))?;
+    let mut process = match flags.command.as_slice() {
+        [] => None,
+        command => Some(Process::start(command, local.environment(&validated, &folder)?)?),
+    };
+
+    let settings = Settings {
+        config_file: folder.config_file(),
+        tls_dir: folder.tls_dir(),
+        trust_dir: folder.trust_dir(),
+        listen: address,
+        admin_listen: (Ipv4Addr::LOCALHOST, flags.admin_port).into(),
+        drain: DRAIN,
+        audit: AuditSink::to(std::io::stderr()),
+        ..Settings::default()
+    };
+    let (bound, addresses) = oneshot::channel();
+    let stop = shutdown.clone();
+    let mut proxy = tokio::spawn(async move {
+        let tell = |addresses| {
+            let _ = bound.send(addresses);
+        };
+        cardea_proxy::run(settings, stop, tell).await
+    });
+    let outcome = tokio::select! {
+        ended = &mut proxy => return ended?.context("the proxy did not start"),
+        problem = Process::ended(process.as_mut()) => Err(problem),
+        outcome = serve(&flags, local, validated, &folder, text, addresses) => outcome,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    shutdown.cancel();
+    let drained = proxy.await;
+    if let Some(process) = process {
+        process.end().await;
+    }
+    drained?.context("the proxy ended")?;
+    outcome
+}
+
+/// Tells how to connect, then follows the manifest. Ends with an error only.
+async fn serve(
+    flags: &Flags,
+    local: Local,
+    server: cardea_operator::validate::ValidatedServer,
+    folder: &Folder,
+    text: String,
+    addresses: oneshot::Receiver<cardea_proxy::Bound>,
+) -> anyhow::Result<()> {
+    let addresses = addresses.await.context("the proxy did not start")?;
+    tracing::info!(admin = %addresses.admin, "keys of the signed identity, health and metrics");
+    listening(&local.configuration(&server).upstream).await;
+    connection::tell(&local, &server, folder)?;
+    connection::hint(&local, &server);
+    let watch = Watch::new(&flags.filename, text);
+    local.follow(watch, flags.server.as_deref(), server, folder).await
+}
+
+/// Waits until the server takes connections.
+async fn listening(upstream: &Upstream) {
+    for attempt in 0_u32.. {
+        if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, upstream.port)).await.is_ok() {
+            return;
+        }
+        if attempt == TELL {
+            tracing::warn!(
+                "nothing listens on 127.0.0.1:{} yet: let the server listen there, or name its port in spec.transport.port",
+                upstream.port
+            );
+        }
+        tokio::time::sleep(TRY).await;
+    }
+}
+
+fn end_on_signal(shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+    let asked = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(())
+}
+
+/// The port that was asked for, or one that is free now: the configuration names it before the proxy listens on it.
+fn free_port(address: IpAddr, asked: u16) -> anyhow::Result<u16> {
+    if asked != 0 {
+        return Ok(asked);
+    }
+    let listener = std::net::TcpListener::bind((address, 0)).with_context(|| format!("--listen {address}"))?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,306 @@
+//! What a cluster would give a server, given on this machine: its address, the folders in place of Secrets and ConfigMaps,
+//! and whose certificate the client holds. What only a cluster has is said with its field and what to do.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, ensure};
+use cardea_api::v1alpha1::{McpServer, reasons};
+use cardea_contract::{ProxyConfig, Upstream};
+use cardea_operator::build;
+use cardea_operator::observe::Observed;
+use cardea_operator::validate::{ValidatedServer, validate_at};
+use cardea_pki::{SpiffeId, TrustDomain};
+
+use super::Flags;
+use super::folder::Folder;
+use super::watch::Watch;
+use crate::manifest;
+
+/// Where and for whom a manifest runs.
+pub(crate) struct Local {
+    pub(crate) namespace: String,
+    /// Authority of the URL, with the port.
+    pub(crate) authority: String,
+    /// Names and addresses that the certificate holds.
+    pub(crate) names: Vec<String>,
+    /// Whose certificate the client gets.
+    pub(crate) client: SpiffeId,
+    /// Who may read the report.
+    pub(crate) operator: SpiffeId,
+    /// Who the server is.
+    pub(crate) identity: SpiffeId,
+    port: u16,
+    upstream: Option<UpstreamUrl>,
+    secrets: BTreeMap<String, PathBuf>,
+    config_maps: BTreeMap<String, PathBuf>,
+}
+
+impl Local {
+    pub(crate) fn new(flags: &Flags, server: &McpServer, address: SocketAddr) -> anyhow::Result<Self> {
+        let namespace = server.metadata.namespace.clone().unwrap_or_else(|| flags.namespace.clone());
+        let trust_domain = TrustDomain::parse(&flags.trust_domain).context("--trust-domain")?;
+        let account = flags.account.clone().unwrap_or(Account { namespace: namespace.clone(), name: "client".into() });
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        if !address.ip().is_unspecified() && !address.ip().is_loopback() {
+            names.insert(0, address.ip().to_string());
+        }
+        let identity = |namespace: &str, name: &str| SpiffeId::new(trust_domain.clone(), namespace, name);
+        Ok(Self {
+            authority: format!("{}:{}", bracketed(names.first().map_or("localhost", String::as_str)), address.port()),
+            client: identity(&account.namespace, &account.name),
+            operator: identity("cardea-system", "cardea-operator"),
+            identity: identity(&namespace, server.metadata.name.as_deref().unwrap_or_default()),
+            port: address.port(),
+            upstream: flags.upstream.clone(),
+            secrets: folders("--secret", &flags.secret)?,
+            config_maps: folders("--config-map", &flags.config_map)?,
+            namespace,
+            names,
+        })
+    }
+
+    /// Checks a manifest as the operator does.
+    ///
+    /// # Errors
+    /// What is wrong, or what only a cluster has.
+    pub(crate) fn validate(&self, mut server: McpServer, generation: i64) -> anyhow::Result<ValidatedServer> {
+        server.metadata.generation = Some(generation);
+        let authorities = self.config_maps.iter();
+        let authorities = authorities.map(|(name, folder)| (name.clone(), read(folder, "ca.crt").ok())).collect();
+        let observed = Observed {
+            namespace: self.namespace.clone(),
+            name: server.metadata.name.clone().unwrap_or_default(),
+            uid: "local".into(),
+            children: BTreeMap::default(),
+            workload: Default::default(),
+            answers: Default::default(),
+            authorities,
+            may_use_secrets: true,
+            missing_secrets: Default::default(),
+            cluster_issuer: None,
+            server: Arc::new(server),
+        };
+        let origin = format!("https://{}", self.authority);
+        validate_at(&observed, &origin)
+            .map_err(|rejection| anyhow!("{}{}", rejection.message, remedy(rejection.reason)))
+    }
+
+    /// What the proxy is told.
+    pub(crate) fn configuration(&self, server: &ValidatedServer) -> ProxyConfig {
+        let hosts = self.names.iter().map(|name| format!("{}:{}", bracketed(name), self.port)).collect();
+        let mut config = build::configuration(server, hosts, &self.operator);
+        if let Some(url) = &self.upstream {
+            config.upstream = url.0.clone();
+        }
+        config
+    }
+
+    /// Environment variables of the server's process, over those it inherits.
+    ///
+    /// # Errors
+    /// When a value cannot be had here.
+    pub(crate) fn environment(
+        &self,
+        server: &ValidatedServer,
+        folder: &Folder,
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let mut environment = Vec::new();
+        for variable in &server.workload.env {
+            match (&variable.value, &variable.value_from) {
+                (Some(value), _) => environment.push((variable.name.clone(), value.clone())),
+                (None, Some(_)) => tracing::warn!(
+                    "spec.workload.env: {} comes from the cluster; here it has the value of this shell, if any",
+                    variable.name
+                ),
+                (None, None) => environment.push((variable.name.clone(), String::new())),
+            }
+        }
+        for secret in &server.secrets {
+            let Some(source) = &secret.from.kubernetes_secret else { continue };
+            let values = self.secrets.get(&source.name).with_context(|| {
+                format!(
+                    "spec.secrets: {:?} needs the Secret {1:?}: give it with --secret {1}=FOLDER",
+                    secret.name, source.name
+                )
+            })?;
+            for key in &secret.keys {
+                let value = read(values, &key.key).with_context(|| format!("--secret {}", source.name))?;
+                if let Some(name) = &key.env {
+                    environment.push((name.clone(), value));
+                } else if let Some(file) = &key.file {
+                    let path = folder.write_secret(&secret.name, file, &value)?;
+                    tracing::warn!(
+                        "spec.secrets: in a pod /run/secrets/{}/{file}, here {}",
+                        secret.name,
+                        path.display()
+                    );
+                }
+            }
+        }
+        Ok(environment)
+    }
+
+    /// Puts each change of the manifest in force; one that cannot be is said and leaves the former.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written any more.
+    pub(crate) async fn follow(
+        &self,
+        mut watch: Watch,
+        name: Option<&str>,
+        mut current: ValidatedServer,
+        folder: &Folder,
+    ) -> anyhow::Result<()> {
+        let mut generation = 1;
+        loop {
+            let text = watch.changed().await;
+            let changed = text.and_then(|text| manifest::server(&text, name));
+            match changed.and_then(|server| self.validate(server, generation + 1)) {
+                Err(problem) => tracing::error!("{problem:#}: the former manifest stays in force"),
+                Ok(server) => {
+                    generation += 1;
+                    if (&server.workload, &server.secrets) != (&current.workload, &current.secrets) {
+                        tracing::warn!("spec.workload and spec.secrets take effect when the server is started again");
+                    }
+                    folder.write_clients(server.client_ca.as_deref())?;
+                    folder.write_config(&self.configuration(&server))?;
+                    super::connection::hint(self, &server);
+                    current = server;
+                }
+            }
+        }
+    }
+}
+
+/// What helps here against what is missing in a cluster.
+fn remedy(reason: &str) -> &'static str {
+    match reason {
+        reasons::CA_NOT_FOUND => ". Here: give it with --config-map NAME=FOLDER",
+        reasons::CLUSTER_ISSUER_UNKNOWN => {
+            ". Here no cluster signs tokens: run a copy with `clientCertificates: {}` instead and rules that name a spiffeId, and say whose the client is with --as NAMESPACE/NAME"
+        }
+        _ => "",
+    }
+}
+
+/// A file of a folder that stands for a Secret or a ConfigMap.
+fn read(folder: &std::path::Path, key: &str) -> anyhow::Result<String> {
+    let path = folder.join(key);
+    std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn folders(flag: &str, given: &[Given]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    for Given { name, folder } in given {
+        ensure!(folder.is_dir(), "{flag} {name}: {} is not a folder", folder.display());
+    }
+    Ok(given.iter().map(|given| (given.name.clone(), given.folder.clone())).collect())
+}
+
+/// An address as the authority of a URL has it.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// A ServiceAccount: `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    namespace: String,
+    name: String,
+}
+
+impl FromStr for Account {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_name = |text: &str| {
+            let ends = text.bytes().next().is_some_and(inside) && text.bytes().last().is_some_and(inside);
+            ends && text.bytes().all(|byte| inside(byte) || b"-.".contains(&byte))
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+                Ok(Self { namespace: namespace.into(), name: name.into() })
+            }
+            _ => Err("write NAMESPACE/NAME, in lower-case letters, digits, '-' and '.'"),
+        }
+    }
+}
+
+/// A folder that stands for a Secret or a ConfigMap: `NAME=FOLDER`.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    name: String,
+    folder: PathBuf,
+}
+
+impl FromStr for Given {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+                Ok(Self { name: name.into(), folder: folder.into() })
+            }
+            _ => Err("write NAME=FOLDER"),
+        }
+    }
+}
+
+/// Where a server that runs already answers, on loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamUrl(Upstream);
+
+impl FromStr for UpstreamUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rest = text.strip_prefix("http://").ok_or("write http://127.0.0.1:PORT/PATH: it stays on this machine")?;
+        let (authority, path) =
+            rest.split_once('/').map_or((rest, "/".to_owned()), |(a, path)| (a, format!("/{path}")));
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+        if !["127.0.0.1", "localhost"].contains(&host) {
+            return Err("the server must be on 127.0.0.1: whoever else reaches it goes around the proxy");
+        }
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is not a number from 1 to 65535")?;
+        if path.contains(['?', '#']) || path.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err("the path must be plain, without query and fragment");
+        }
+        Ok(Self(Upstream { port, path }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_on_this_machine() {
+        let of = |text: &str| text.parse::<UpstreamUrl>().map(|url| (url.0.port, url.0.path));
+        assert_eq!(of("http://127.0.0.1:3000/mcp"), Ok((3000, "/mcp".into())));
+        assert_eq!(of("http://localhost:3000"), Ok((3000, "/".into())));
+        for bad in [
+            "https://127.0.0.1:3000/mcp",
+            "http://10.0.0.1:3000/mcp",
+            "http://127.0.0.1.evil.example/mcp",
+            "http://x@127.0.0.1:3000/mcp",
+            "http://127.0.0.1:0/mcp",
+            "http://127.0.0.1:99999/mcp",
+            "http://127.0.0.1:3000/mcp?a=b",
+            "http://127.0.0.1:3000/m p",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_account_has_two_parts() {
+        assert!("agents/planner".parse::<Account>().is_ok());
+        for bad in ["planner", "a/", "/b", "a/b/c", "A/b", "a/b c", "../x"] {
+            assert!(bad.parse::<Account>().is_err(), "{bad}");
+        }
+    }
+}
