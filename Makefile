@@ -17,7 +17,7 @@ ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test test-units test-control-plane test-node test-cluster check update images bench bench-proxy clean launcher packages programs deny
+.PHONY: help demo test test-units test-control-plane test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -25,11 +25,15 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units test-control-plane test-node test-cluster ## Every test that this machine can run
+test: launcher packages test-units conformance test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
 	cargo test --locked --workspace
+
+conformance: ## The official suite directly and through the proxy: no check may come out otherwise
+	cargo build --locked -p cardea-cli -p cardea-tests --bin cardea --bin conformance --bin conformance-server
+	$(BIN)/conformance
 
 test-control-plane: launcher programs
 	$(CLUSTER) build
