@@ -30,6 +30,7 @@ test: launcher packages test-units conformance test-control-plane test-node test
 
 test-units: ## Tests without a cluster
 	cargo test --locked --workspace
+	cargo test --locked -p cardea-tests --features otel --test proxy -- spans
 
 conformance: ## The official suite directly and through the proxy: no check may come out otherwise
 	cargo build --locked -p cardea-cli -p cardea-tests --bin cardea --bin conformance --bin conformance-server
@@ -58,6 +59,7 @@ test-cluster: launcher packages
 check: deny ## Format, lints, licences, shell and Go
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked -p cardea-proxy -p cardea-tests --features cardea-proxy/otel,cardea-tests/otel --all-targets -- --deny warnings
 	go vet -C tests/cluster ./...
 	test -z "$$(gofmt -l tests/cluster/*.go)"
 

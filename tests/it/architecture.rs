@@ -178,3 +178,11 @@ fn nothing_that_holds_a_key_can_be_printed() {
         }
     }
 }
+
+#[test]
+fn what_only_a_feature_needs_is_not_linked_without_it() {
+    let linked = links("cardea-proxy");
+    for package in ["opentelemetry", "opentelemetry-proto", "opentelemetry_sdk", "prost", "tonic"] {
+        assert!(!linked.iter().any(|name| name == package), "{package}");
+    }
+}

@@ -248,3 +248,46 @@ async fn e29_a_configuration_that_is_rejected_is_not_repeated() {
     eventually("no JSON", async || witness.world.report().await["rejectedConfig"].is_string()).await;
     witness.end().await;
 }
+
+#[tokio::test]
+async fn e29_a_credential_that_is_checked_elsewhere_is_written_nowhere() {
+    let issuer = crate::support::Issuer::start().await;
+    let (url, authority) = (issuer.url.clone(), issuer.authority.pem.clone());
+    let metadata = json!({
+        "issuer": url, "jwks_uri": format!("{url}/jwks"), "introspection_endpoint": format!("{url}/introspect")
+    });
+    issuer.page("/.well-known/openid-configuration", &metadata.to_string());
+    let mut witness = Witness::start(move |config| {
+        config["authentication"]["staticTokens"] = json!(true);
+        let configured = &mut config["authentication"]["issuers"][0];
+        configured["url"] = json!(url);
+        configured["keys"] = json!("discovery");
+        configured["caBundle"] = json!(authority);
+        configured["introspection"] = json!({"clientId": "the proxy"});
+    })
+    .await;
+    witness.world.write("credentials/introspection", "client-secret", PLAIN);
+    let long = format!("cardea_{PLAIN}{}", "x".repeat(50));
+    for (status, body) in [
+        (StatusCode::INTERNAL_SERVER_ERROR, PLAIN.to_owned()),
+        (StatusCode::OK, PLAIN.to_owned()),
+        (StatusCode::OK, json!({"active": PLAIN}).to_string()),
+        (StatusCode::OK, json!({"active": true, "sub": "alice", "iss": PLAIN, "aud": PLAIN}).to_string()),
+    ] {
+        issuer.page_with("/introspect", status, &body);
+        for token in [PLAIN, &long, SHAPED] {
+            let request = with_header(tool_call("echo", json!({})), "authorization", &format!("Bearer {token}"));
+            let answer = witness.send("a token", request).await;
+            assert!([401, 503].contains(&answer.status.as_u16()), "{answer:?}");
+        }
+    }
+    for text in [
+        format!("{{ {PLAIN}"),
+        json!({"tokens": [{"subject": "ci", "sha256": PLAIN}]}).to_string(),
+        json!({"tokens": [{"subject": PLAIN, "sha256": 1, PLAIN: PLAIN}]}).to_string(),
+    ] {
+        witness.world.write("credentials/static", "tokens.json", &text);
+        eventually("rejected", async || witness.world.report().await["rejectedStaticTokens"].is_string()).await;
+    }
+    witness.end().await;
+}

@@ -26,6 +26,8 @@ mod report;
 mod requests;
 mod resources;
 mod sessions;
+#[cfg(feature = "otel")]
+mod spans;
 mod static_tokens;
 mod streams;
 mod tokens;

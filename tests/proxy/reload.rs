@@ -31,25 +31,28 @@ async fn rules_change_whole_and_at_once() {
 #[tokio::test]
 async fn what_is_no_good_from_the_start_ends_the_start() {
     let world = World::start().await;
-    let start = async || {
+    let start = async |collector: Option<&str>| {
         let settings = cardea_proxy::Settings {
             config_file: world.folder.join("config/proxy.json"),
             tls_dir: world.folder.join("tls"),
             trust_dir: world.folder.join("trust"),
             listen: ([127, 0, 0, 1], 0).into(),
             admin_listen: ([127, 0, 0, 1], 0).into(),
+            otlp_endpoint: collector.map(str::to_owned),
             ..Default::default()
         };
         let shutdown = tokio_util::sync::CancellationToken::new();
         let ended = shutdown.clone();
         cardea_proxy::run(settings, shutdown, move |_| ended.cancel()).await
     };
-    start().await.unwrap();
+    start(None).await.unwrap();
+    // No URL of a collector, and in a build that sends no spans none at all.
+    assert!(matches!(start(Some("ftp://collector.test")).await, Err(cardea_proxy::StartError::Spans(_))));
     world.write("config", "proxy.json", "{}");
-    assert!(matches!(start().await, Err(cardea_proxy::StartError::Config(_))));
+    assert!(matches!(start(None).await, Err(cardea_proxy::StartError::Config(_))));
     world.write_config(&world.config.to_string());
     world.write("trust", "ca.crt", &Authority::new("other").pem);
-    assert!(matches!(start().await, Err(cardea_proxy::StartError::Tls(_))));
+    assert!(matches!(start(None).await, Err(cardea_proxy::StartError::Tls(_))));
 }
 
 #[tokio::test]

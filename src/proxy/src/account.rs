@@ -96,7 +96,7 @@ impl Account {
             peer,
             started: Instant::now(),
             request: RequestId::new(),
-            trace: Trace::of(headers),
+            trace: Trace::of(headers, proxy.spans.is_some()),
             principal: None,
             id: None,
             method: None,
@@ -220,7 +220,8 @@ impl Account {
 
     fn write(&self, event: Event) -> bool {
         let Snapshot { config, redaction, .. } = &*self.snapshot;
-        if config.audit == AuditLevel::None {
+        let audited = config.audit != AuditLevel::None;
+        if !audited && self.proxy.spans.is_none() {
             return true;
         }
         let (decision, rule, reason) = match &self.stage {
@@ -260,6 +261,15 @@ impl Account {
             server: (&config.namespace, &config.name),
             generation: config.generation,
         };
+        // The last line of a request is its span too.
+        if let Some(spans) = self.proxy.spans.as_ref().filter(|_| is_outcome || decision != Verdict::Allow) {
+            let known = ![MethodLabel::Unread, MethodLabel::Other].contains(&self.label);
+            let name = self.method.as_deref().filter(|_| known);
+            spans.tell(&line, name, &self.trace, self.started.elapsed());
+        }
+        if !audited {
+            return true;
+        }
         let outcome = self.proxy.audit.write(&line);
         if let Err(error) = &outcome {
             self.proxy.metrics.audit_line_lost();

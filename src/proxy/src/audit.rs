@@ -38,6 +38,18 @@ pub(crate) enum Verdict {
     Unauthenticated,
 }
 
+#[cfg(feature = "otel")]
+impl Verdict {
+    /// As lines spell it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::Deny => "Deny",
+            Self::Unauthenticated => "Unauthenticated",
+        }
+    }
+}
+
 /// What a line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Event {
@@ -181,6 +193,10 @@ fn as_text<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok
 
 #[expect(clippy::ref_option, reason = "serde gives it so")]
 fn cut<S: Serializer>(text: &Option<Cow<'_, str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = text.as_deref().unwrap_or_default();
-    serializer.serialize_str(text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or_default())
+    serializer.serialize_str(shortened(text.as_deref().unwrap_or_default()))
+}
+
+/// A name as long as one may be.
+pub(crate) fn shortened(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default()
 }

@@ -29,6 +29,11 @@ mod reply;
 mod report;
 mod response;
 mod session;
+#[cfg(feature = "otel")]
+mod spans;
+#[cfg(not(feature = "otel"))]
+#[path = "no_spans.rs"]
+mod spans;
 mod sse;
 mod stray;
 mod tls;
@@ -48,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 pub use audit::AuditSink;
 pub use authn::jwks::KeyTimes;
 pub use config::ConfigError;
+pub use spans::SpansError;
 pub use tls::TlsError;
 
 /// What the proxy is started with. What changes while it runs stands in the files that these paths name.
@@ -73,6 +79,8 @@ pub struct Settings {
     pub keys: KeyTimes,
     /// Where audit lines go.
     pub audit: AuditSink,
+    /// Base URL of the OpenTelemetry collector that spans are sent to, over OTLP/HTTP; none are without one.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for Settings {
@@ -90,6 +98,7 @@ impl Default for Settings {
             poll: Duration::from_secs(10),
             keys: KeyTimes::default(),
             audit: AuditSink::stdout(),
+            otlp_endpoint: None,
         }
     }
 }
@@ -120,6 +129,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Spans cannot be sent as asked for.
+    #[error("spans cannot be sent")]
+    Spans(#[from] SpansError),
     /// The key of the signed identity, or one for sessions, could not be made.
     #[error("cannot draw a key")]
     DrawnKey,
@@ -132,6 +144,7 @@ pub(crate) struct Proxy {
     signer: identity::Signer,
     upstream: upstream::Upstream,
     audit: audit::Audit,
+    spans: Option<spans::Spans>,
     metrics: Arc<metrics::Metrics>,
     reporter: report::Reporter,
     slots: limits::Slots,
@@ -174,6 +187,7 @@ pub async fn run(
         signer: identity::Signer::generate().map_err(|_| StartError::DrawnKey)?,
         upstream: upstream::Upstream::new(),
         audit: audit::Audit::new(settings.audit),
+        spans: settings.otlp_endpoint.as_deref().map(spans::Spans::start).transpose()?,
         metrics: metrics.clone(),
         reporter: report::Reporter::default(),
         slots: limits::Slots::default(),

@@ -44,6 +44,10 @@ struct Flags {
     /// Threads that serve.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     worker_threads: u16,
+    /// Base URL of an OpenTelemetry collector (OTLP over HTTP) that gets a span of each request. Needs a build with the
+    /// feature otel.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// What is logged to standard error, as in `info` or `info,cardea_proxy=debug`. Audit lines go to standard output.
     #[arg(long, default_value = "info", env = "CARDEA_LOG")]
     log: Targets,
@@ -78,6 +82,7 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
         drain: Duration::from_secs(flags.drain_seconds),
         keys: KeyTimes::default(),
         audit: AuditSink::stdout(),
+        otlp_endpoint: flags.otlp_endpoint.filter(|endpoint| !endpoint.is_empty()),
         ..Settings::default()
     };
     runtime.block_on(async {

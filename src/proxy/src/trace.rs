@@ -43,13 +43,14 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Takes up the caller's trace, or begins one: what is not well-formed, or there twice, is as good as not there.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// Takes up the caller's trace, or begins one that is kept or not: what is not well-formed, or there twice, is as good
+    /// as not there.
+    pub(crate) fn of(headers: &HeaderMap, kept: bool) -> Self {
         let span = random();
         let mut parents = headers.get_all(&TRACEPARENT).iter();
         match (parents.next().and_then(|value| parent(value.as_bytes())), parents.next()) {
             (Some((id, parent, flags)), None) => Self { id, parent: Some(parent), span, flags, state: state(headers) },
-            _ => Self { id: random(), parent: None, span, flags: 0, state: Vec::new() },
+            _ => Self { id: random(), parent: None, span, flags: kept.into(), state: Vec::new() },
         }
     }
 
@@ -68,6 +69,12 @@ impl Trace {
                 headers.append(TRACESTATE, state.clone());
             });
         }
+    }
+
+    /// Whether this trace is kept by those who take part in it.
+    #[cfg(feature = "otel")]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
     }
 
     /// The trace's id as logs show it.
@@ -152,7 +159,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        let trace = Trace::of(&headers);
+        let trace = Trace::of(&headers, false);
         trace.write(&mut headers);
         headers
     }

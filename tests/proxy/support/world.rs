@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) bound: Bound,
     pub(crate) audit: Shared,
     pub(crate) config: Value,
+    /// Where spans go.
+    collector: Option<String>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) ended: Option<tokio::task::JoinHandle<Result<(), StartError>>>,
 }
@@ -67,15 +69,21 @@ impl World {
     }
 
     pub(crate) async fn timed(edit: impl FnOnce(&mut Value), keys: KeyTimes) -> Self {
-        Self::built(edit, keys, Duration::from_millis(100)).await
+        Self::built(edit, keys, Duration::from_millis(100), None).await
+    }
+
+    /// One that sends spans.
+    #[cfg(feature = "otel")]
+    pub(crate) async fn traced(edit: impl FnOnce(&mut Value), collector: String) -> Self {
+        Self::built(edit, KeyTimes::default(), Duration::from_millis(100), Some(collector)).await
     }
 
     /// One that hears of changed files, and does not look for them.
     pub(crate) async fn watching() -> Self {
-        Self::built(|_| {}, KeyTimes::default(), Duration::from_secs(3600)).await
+        Self::built(|_| {}, KeyTimes::default(), Duration::from_secs(3600), None).await
     }
 
-    async fn built(edit: impl FnOnce(&mut Value), keys: KeyTimes, poll: Duration) -> Self {
+    async fn built(edit: impl FnOnce(&mut Value), keys: KeyTimes, poll: Duration, collector: Option<String>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("cardea-proxy-{}-{number}", std::process::id()));
@@ -113,6 +121,7 @@ impl World {
             bound: Bound { proxy: ([127, 0, 0, 1], 0).into(), admin: ([127, 0, 0, 1], 0).into() },
             audit,
             config,
+            collector,
             shutdown: CancellationToken::new(),
             ended: None,
         };
@@ -135,6 +144,7 @@ impl World {
             poll,
             keys,
             audit: AuditSink::to(self.audit.clone()),
+            otlp_endpoint: self.collector.clone(),
         };
         let (sender, receiver) = oneshot::channel();
         let running = cardea_proxy::run(settings, self.shutdown.clone(), |bound| {
