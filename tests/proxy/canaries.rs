@@ -142,7 +142,7 @@ async fn e29_what_a_caller_sends_as_a_secret_is_written_nowhere() {
         }
     }
     for body in [
-        format!("{PLAIN}"),
+        PLAIN.to_owned(),
         format!("{{\"{PLAIN}\": \"{PLAIN}\"}}"),
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"{PLAIN}":1,"{PLAIN}":2}}}}"#),
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{SHAPED}"}}"#),
