@@ -17,7 +17,7 @@ ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test test-units test-control-plane test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -25,7 +25,7 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units conformance test-control-plane test-node test-cluster ## Every test that this machine can run
+test: launcher packages test-units test-fuzz conformance test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
@@ -35,6 +35,13 @@ test-units: ## Tests without a cluster
 conformance: ## The official suite directly and through the proxy: no check may come out otherwise
 	cargo build --locked -p cardea-cli -p cardea-tests --bin cardea --bin conformance --bin conformance-server
 	$(BIN)/conformance
+
+test-fuzz:
+	fuzz/run 3
+
+FUZZ_SECONDS ?= 300
+fuzz: ## Fuzz what reads the bytes of others, FUZZ_SECONDS each reader
+	fuzz/run $(FUZZ_SECONDS)
 
 test-control-plane: launcher programs
 	$(CLUSTER) build
@@ -58,6 +65,7 @@ test-cluster: launcher packages
 
 check: deny ## Format, lints, licences, shell and Go
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked -p cardea-proxy -p cardea-tests --features cardea-proxy/otel,cardea-tests/otel --all-targets -- --deny warnings
 	go vet -C tests/cluster ./...

@@ -81,7 +81,15 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         client_auth: contract::ClientAuth::Required,
         authentication: contract::Authentication { client_certificates: true, ..Default::default() },
         rules: vec![],
-        limits: contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 },
+        limits: contract::Limits {
+            max_body_bytes: 1024 * 1024,
+            request_seconds: 60,
+            concurrent: 256,
+            concurrent_per_principal: None,
+            streams_per_principal: None,
+            stream_idle_seconds: None,
+            rate: contract::Rates::default(),
+        },
         audit: contract::AuditLevel::Decisions,
         redact: contract::Redact::default(),
     };

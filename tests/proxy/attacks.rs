@@ -77,7 +77,11 @@ async fn a_list_that_arrives_where_a_call_was_permitted() {
 /// HTTP/2 lets a caller ask without ever reading: beyond its window nothing goes into any buffer but ours.
 #[tokio::test]
 async fn lists_that_nobody_reads_take_no_more_room_than_the_limit() {
-    let world = World::with(|config| config["limits"]["concurrent"] = json!(2)).await;
+    let world = World::with(|config| {
+        config["limits"]["concurrent"] = json!(2);
+        config["limits"]["concurrentPerPrincipal"] = json!(2);
+    })
+    .await;
     world.server.script(|_| {
         let tool = json!({"name": "echo", "description": "x".repeat(4 << 20)});
         Reply::json(&json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [tool]}}))

@@ -39,7 +39,11 @@ async fn a_head_too_large_is_refused() {
 
 #[tokio::test]
 async fn more_requests_at_once_than_allowed_are_sent_away_and_streams_count() {
-    let world = World::with(|config| config["limits"]["concurrent"] = json!(2)).await;
+    let world = World::with(|config| {
+        config["limits"]["concurrent"] = json!(2);
+        config["limits"]["concurrentPerPrincipal"] = json!(2);
+    })
+    .await;
     let mut open = Vec::new();
     for _ in 0..2 {
         let (reply, feed) = Reply::events();

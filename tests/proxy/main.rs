@@ -7,16 +7,19 @@
 mod support;
 
 mod admin;
+mod allowances;
 mod attacks;
 mod audit;
 mod canaries;
 mod certificates;
 mod challenges;
 mod claims;
+mod doors;
 mod examples;
 mod identity;
 mod introspection;
 mod keys;
+mod laggards;
 mod leases;
 mod limits;
 mod lists;

@@ -64,7 +64,7 @@ async fn a_caller_that_hangs_up_before_the_answer_ends_the_request_at_the_server
 
 #[tokio::test]
 async fn open_streams_keep_nobody_else_from_the_server() {
-    let world = World::start().await;
+    let world = World::with(|config| config["limits"]["concurrent"] = json!(100)).await;
     let mut open = Vec::new();
     for _ in 0..40 {
         let (reply, feed) = Reply::events();

@@ -19,7 +19,7 @@ pub use auth::{
     AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts,
     McpAuthPolicySpec, StaticTokens,
 };
-pub use limits::{Audit, AuditLevel, Limits, Redact};
+pub use limits::{Audit, AuditLevel, Limits, Rate, Rates, Redact};
 pub use network::{Egress, EgressDestination, Ingress, Network};
 pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};
 pub use server::{McpServer, McpServerSpec};

@@ -1,5 +1,7 @@
 //! The proxy's configuration file.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything the proxy is told. It is swapped whole: a file that does not read or compile leaves the former in force.
@@ -32,7 +34,7 @@ pub struct ProxyConfig {
     pub authentication: Authentication,
     /// Who may call what. Deny wins over Allow, nothing matching is a deny.
     pub rules: Vec<Rule>,
-    /// Bounds of one request.
+    /// Bounds of requests.
     pub limits: Limits,
     /// What is audited.
     pub audit: AuditLevel,
@@ -254,7 +256,7 @@ pub enum PrincipalMatch {
     SpiffeId(String),
 }
 
-/// Bounds of one request.
+/// Bounds of one request, of a caller, and of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
@@ -264,6 +266,52 @@ pub struct Limits {
     pub request_seconds: u32,
     /// Requests being served at once, streams included.
     pub concurrent: u32,
+    /// Of these for one principal; none means no more than are left for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_per_principal: Option<NonZeroU32>,
+    /// Streams that a principal may have asked for and have open; none means that they count as requests only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams_per_principal: Option<NonZeroU32>,
+    /// Seconds that an answer may be silent after it has begun; none means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_seconds: Option<NonZeroU32>,
+    /// Requests in a time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rate: Rates,
+}
+
+/// How many requests in a time; none is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rates {
+    /// Of all callers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_server: Option<Rate>,
+    /// Of one principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_principal: Option<Rate>,
+    /// Calls of one tool by one principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_tool: Option<Rate>,
+    /// Requests that prove nobody, from one address or with one client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures_per_peer: Option<Rate>,
+}
+
+/// So many in so long, and so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rate {
+    /// How many.
+    pub requests: NonZeroU32,
+    /// In how many seconds.
+    pub per_seconds: NonZeroU32,
+    /// How many at once after a pause.
+    pub burst: NonZeroU32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What is audited.

@@ -3,6 +3,7 @@
 
 mod access;
 mod authentication;
+mod limits;
 mod posture;
 
 use std::collections::BTreeSet;
@@ -58,7 +59,7 @@ pub struct ValidatedServer {
     pub ingress: Vec<NetworkPolicyPeer>,
     /// What the pod reaches, beyond DNS and issuers.
     pub egress: Vec<cardea_api::v1alpha1::EgressDestination>,
-    /// Bounds of a request.
+    /// Bounds of requests.
     pub limits: contract::Limits,
     /// What is audited.
     pub audit: contract::AuditLevel,
@@ -139,8 +140,6 @@ impl Rejection {
 }
 
 const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
-const DEFAULT_LIMITS: contract::Limits =
-    contract::Limits { max_body_bytes: 1024 * 1024, request_seconds: 60, concurrent: 256 };
 
 /// Checks a server of a cluster.
 ///
@@ -234,7 +233,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         rules,
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),
-        limits: limits(spec),
+        limits: limits::limits(&spec.limits.clone().unwrap_or_default()),
         audit: match spec.audit.clone().unwrap_or_default().level.unwrap_or_default() {
             AuditLevel::None => contract::AuditLevel::None,
             AuditLevel::Decisions => contract::AuditLevel::Decisions,
@@ -272,21 +271,6 @@ fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejectio
         }
     }
     Ok(())
-}
-
-fn limits(spec: &McpServerSpec) -> contract::Limits {
-    let asked = spec.limits.clone().unwrap_or_default();
-    contract::Limits {
-        max_body_bytes: asked
-            .max_body_bytes
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .unwrap_or(DEFAULT_LIMITS.max_body_bytes),
-        request_seconds: asked
-            .request_seconds
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .unwrap_or(DEFAULT_LIMITS.request_seconds),
-        concurrent: asked.concurrent.and_then(|count| u32::try_from(count).ok()).unwrap_or(DEFAULT_LIMITS.concurrent),
-    }
 }
 
 fn redact(spec: &McpServerSpec) -> Result<contract::Redact, Rejection> {

@@ -23,6 +23,8 @@ use crate::authn::Stop;
 use crate::config::Snapshot;
 use crate::jsonrpc::{self, Id};
 use crate::lease;
+use crate::limits::Limit;
+use crate::limits::callers::Exceeded;
 use crate::mcp::Asked;
 use crate::metrics::{DecisionLabel, MethodLabel, Outcome};
 use crate::refusal::Refusal;
@@ -156,6 +158,9 @@ impl Account {
 
     /// It gets no further.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        if let Some(limit) = refusal.limit() {
+            self.proxy.metrics.limit_met(limit);
+        }
         let (label, verdict) = match refusal {
             Refusal::Stop(Stop::Unavailable(_)) => (DecisionLabel::Unavailable, Some(Verdict::Unauthenticated)),
             Refusal::Stop(_) | Refusal::NoCertificate => {
@@ -164,11 +169,19 @@ impl Account {
             Refusal::Denied(_) | Refusal::Stranger(_) | Refusal::NoSession => {
                 (DecisionLabel::Deny, Some(Verdict::Deny))
             }
-            Refusal::Ambiguous | Refusal::MediaType | Refusal::TooLarge | Refusal::Slow | Refusal::Message(_) => {
-                (DecisionLabel::Malformed, Some(Verdict::Deny))
+            Refusal::Ambiguous
+            | Refusal::MediaType
+            | Refusal::TooLarge
+            | Refusal::TooManyHeaders
+            | Refusal::Slow
+            | Refusal::Message(_) => (DecisionLabel::Malformed, Some(Verdict::Deny)),
+            Refusal::Exceeded(Exceeded { limit, audited, .. }) => {
+                let nobody = *limit == Limit::FailuresPerPeer;
+                let verdict = if nobody { Verdict::Unauthenticated } else { Verdict::Deny };
+                (DecisionLabel::Limited, audited.then_some(verdict))
             }
             Refusal::NoSuchPath | Refusal::Method(_) => (DecisionLabel::Malformed, None),
-            Refusal::Busy => (DecisionLabel::Unavailable, None),
+            Refusal::Busy(_) => (DecisionLabel::Unavailable, None),
             // Permitted before, and counted as such.
             Refusal::Unsigned | Refusal::Unrecorded | Refusal::NoAnswer(_) | Refusal::Unfit(_) => {
                 if let Refusal::Unfit(Unfit(reason)) = refusal {

@@ -68,13 +68,17 @@ async fn healthy() -> &'static str {
     "ok"
 }
 
-/// For the readiness probe: a caller would be served now.
+/// For the readiness probe: a caller would be served now, if by a configuration that should have been replaced.
 async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     if shared.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
     let port = shared.proxy.config.current().config.upstream.port;
     match tokio::time::timeout(CONNECT, TcpStream::connect(("127.0.0.1", port))).await {
+        Ok(Ok(_)) if shared.proxy.config.rejected().is_some() => (
+            StatusCode::OK,
+            "ready, by the former configuration: the newest one is rejected, see the log and the report",
+        ),
         Ok(Ok(_)) => (StatusCode::OK, "ready"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the server does not listen"),
     }

@@ -14,6 +14,7 @@ use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
 use crate::authn::jwks::KeySourceError;
 use crate::authn::{self, Means, StaticTokens, TrustedIssuer};
 use crate::identity::PlainHeaders;
+use crate::limits::callers::Callers;
 use crate::metadata::Endpoint;
 use crate::reload::{Reload, Seen};
 
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) identity_headers: PlainHeaders,
     /// The endpoint that is answered, with its RFC 9728 metadata.
     pub(crate) endpoint: Endpoint,
+    /// What each caller has taken, by its limits.
+    pub(crate) callers: Arc<Callers>,
     /// Its issuers, each with its own keys.
     pub(crate) issuers: Vec<Arc<TrustedIssuer>>,
     /// Its static tokens, if it takes any.
@@ -77,7 +80,8 @@ pub enum ConfigError {
 }
 
 impl Snapshot {
-    /// Compiles. Issuers that `former` has in the same form keep the keys they have fetched.
+    /// Compiles. Issuers that `former` has in the same form keep the keys they have fetched, callers under the same limits
+    /// what they have taken.
     fn compile(bytes: &[u8], former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
         let config: ProxyConfig = serde_json::from_slice(bytes).map_err(|error| ConfigError::Parse(place(&error)))?;
         validate(&config)?;
@@ -104,7 +108,11 @@ impl Snapshot {
             let kept = former.and_then(|former| former.static_tokens.clone());
             kept.unwrap_or_else(|| Arc::new(StaticTokens::load(means.credentials.join(pod::STATIC_TOKENS))))
         });
-        Ok(Self { config, policy, redaction, identity_headers, endpoint, issuers, static_tokens })
+        let callers = match former.map(|former| &former.callers) {
+            Some(former) if former.limits == config.limits => former.clone(),
+            _ => Arc::new(Callers::new(config.limits)),
+        };
+        Ok(Self { config, policy, redaction, identity_headers, endpoint, callers, issuers, static_tokens })
     }
 }
 
@@ -139,6 +147,11 @@ fn validate(config: &ProxyConfig) -> Result<(), ConfigError> {
     }
     if config.limits.max_body_bytes == 0 || config.limits.request_seconds == 0 || config.limits.concurrent == 0 {
         return no("limits", "must all be above 0");
+    }
+    let rate = &config.limits.rate;
+    let mut rates = [rate.per_server, rate.per_principal, rate.per_tool, rate.failures_per_peer].into_iter().flatten();
+    if rates.any(|rate| rate.requests.max(rate.burst).get() > 1_000_000 || rate.per_seconds.get() > 3600) {
+        return no("limits.rate", "must be at most 1000000 requests in at most 3600 seconds");
     }
     let issuers = &config.authentication.issuers;
     if issuers.iter().any(|issuer| authn::RESERVED.contains(&issuer.name.as_str())) {
@@ -238,9 +251,16 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     crate::reload::read_bounded(path, MAX_BYTES).map_err(failed)
 }
 
-#[cfg(test)]
+/// Whether these bytes could be put in force.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn compiles(bytes: &[u8], means: &Means) -> bool {
+    Snapshot::compile(bytes, None, means).is_ok()
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
 impl ConfigStore {
     /// One that has no file.
+    #[allow(clippy::unwrap_used, reason = "for tests")]
     pub(crate) fn of(config: &str, means: Means) -> Self {
         let snapshot = Snapshot::compile(config.as_bytes(), None, &means).unwrap();
         Self { path: PathBuf::new(), means, current: ArcSwap::from_pointee(snapshot), seen: Mutex::default() }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cardea_contract::{ClientAuth, pod};
-use cardea_policy::Action;
+use cardea_policy::{Action, Principal};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -15,13 +15,15 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::account::{Account, Followed};
-use crate::authn;
 use crate::authn::certificate::Presented;
+use crate::authn::{self, Stop};
 use crate::config::Snapshot;
+use crate::delivery::Held;
 use crate::host;
 use crate::jsonrpc;
 use crate::lease::Lease;
-use crate::limits::{Slot, Slots};
+use crate::limits::callers::{PeerKey, network};
+use crate::limits::{Limit, Slot};
 use crate::listener::Connection;
 use crate::mcp;
 use crate::refusal::Refusal;
@@ -47,29 +49,29 @@ struct Scene<'a> {
     certificate: Option<(&'a Presented, Anchor)>,
 }
 
-/// Answers a request.
+/// Answers a request. With the answer comes what is to be held until its last byte is gone.
 pub(crate) async fn serve(
     proxy: &Arc<Proxy>,
     connection: &Arc<Connection>,
     request: Request<Incoming>,
-) -> Response<Followed> {
+) -> (Response<Followed>, Option<Held>) {
     let snapshot = proxy.config.current();
     let unit = proxy.tls.current();
     let certificate = connection.certificate(&unit);
     let (head, body) = request.into_parts();
     let scene = Scene { proxy, snapshot: &snapshot, unit: &unit, connection, certificate };
     if head.uri.path() == pod::REPORT_PATH && head.method == Method::GET && scene.is_operator() {
-        return report::answer(proxy, &snapshot, &unit).await.map(Followed::unaccounted);
+        return (report::answer(proxy, &snapshot, &unit).await.map(Followed::unaccounted), None);
     }
     let mut account = Account::open(proxy, &snapshot, connection.peer.ip().to_canonical(), &head.headers);
-    let response = match permitted(&scene, &head, body, &mut account).await {
-        Ok(response) => response,
+    let (response, held) = match permitted(&scene, &head, body, &mut account).await {
+        Ok((response, held)) => (response, Some(held)),
         Err(refusal) => {
             account.refused(&refusal);
-            refusal.response(&snapshot, account.id.as_ref())
+            (refusal.response(&snapshot, account.id.as_ref()), None)
         }
     };
-    account.close(response)
+    (account.close(response), held)
 }
 
 /// The whole way. What this returns as an error has not reached the server, but for the last two kinds.
@@ -78,13 +80,16 @@ async fn permitted(
     head: &Parts,
     incoming: Incoming,
     account: &mut Account,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<(Response<Body>, Held), Refusal> {
     let Scene { proxy, snapshot, .. } = *scene;
     let config = &snapshot.config;
 
     // Limits.
     let concurrent = usize::try_from(config.limits.concurrent).unwrap_or(usize::MAX);
-    let slot = proxy.slots.take(1, concurrent).ok_or(Refusal::Busy)?;
+    let place = proxy.slots.take(1, concurrent).ok_or(Refusal::Busy(Limit::Concurrent))?;
+    if head.headers.len() > limits::MAX_HEADERS {
+        return Err(Refusal::TooManyHeaders);
+    }
 
     // A connection may be older than the demand for certificates, or than the end of the authority behind its own.
     if config.client_auth == ClientAuth::Required && scene.certificate.is_none() {
@@ -100,7 +105,7 @@ async fn permitted(
     // Well-known answers.
     if let Some(document) = snapshot.endpoint.metadata_at(head.uri.path()) {
         return if head.method == Method::GET {
-            Ok(reply::json(StatusCode::OK, document))
+            Ok((reply::json(StatusCode::OK, document), Held { silence: None, admitted: None, place }))
         } else {
             Err(Refusal::Method(METHODS_READ))
         };
@@ -114,14 +119,16 @@ async fn permitted(
 
     // Who calls: asked on every request, inside a session too (rows 17, 46).
     let certificate = scene.certificate.filter(|_| config.client_auth != ClientAuth::None);
-    let principal = Arc::new(authn::authenticate(head, certificate, snapshot).await?);
+    let principal = Arc::new(scene.authenticate(head, certificate).await?);
     account.principal = Some(principal.clone());
+    let callers = &snapshot.callers;
+    let mut admitted = callers.admit(&principal, &proxy.slots)?;
 
     // What for. `body` is read once; these bytes are judged and these bytes are sent.
     let (body, _kept);
     let mut message = None;
     let asked = if head.method == Method::POST {
-        (body, _kept) = read(&head.headers, incoming, config.limits.max_body_bytes, &proxy.bodies).await?;
+        (body, _kept) = scene.read(&head.headers, incoming).await?;
         let read = jsonrpc::read(&body).map_err(|malformed| Refusal::Message(malformed.into()))?;
         account.note(&body, &read);
         mcp::of_message(&head.headers, message.insert(read)).map_err(Refusal::Message)?
@@ -138,6 +145,12 @@ async fn permitted(
 
     // May they.
     let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
+    if let Action::CallTool(tool) = asked.action {
+        callers.call(&admitted, tool)?;
+    }
+    if head.method == Method::GET || matches!(asked.action, Action::Listen { .. }) {
+        callers.stream(&mut admitted)?;
+    }
     account.permitted(permit.rule())?;
 
     // Upstream: without the client's token, with our own word for who it is.
@@ -161,44 +174,16 @@ async fn permitted(
     let streams = response::is_event_stream(answer.headers());
     let filter =
         Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal: principal.clone(), era };
-    let mut response = response::finish(answer, expected, filter, slot, limit).await?;
+    let mut response = response::finish(answer, expected, filter, limit).await?;
     response.headers_mut().extend(session.map(|id| (headers::SESSION_ID, id)));
+    let silence = config.limits.stream_idle_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
+    let held = Held { silence, admitted: Some(admitted), place };
     if !streams {
-        return Ok(response);
+        return Ok((response, held));
     }
     // A stream outlives this decision, so it takes along what the decision was made on.
     let in_force = (scene.snapshot, scene.unit);
-    Ok(Lease::new(proxy, scene.connection, head, principal, (era, message), in_force).bind(response))
-}
-
-/// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of bodies.
-async fn read(
-    headers: &HeaderMap,
-    body: Incoming,
-    limit: usize,
-    bodies: &Slots,
-) -> Result<(Bytes, Option<Slot>), Refusal> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") || headers.contains_key(http::header::CONTENT_ENCODING) {
-        return Err(Refusal::MediaType);
-    }
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > limit) {
-        return Err(Refusal::TooLarge);
-    }
-    let size = announced.unwrap_or(limit);
-    let kept = if size > limits::SMALL_BODY {
-        Some(bodies.take(size, limit.max(limits::MAX_BODIES_BYTES)).ok_or(Refusal::Busy)?)
-    } else {
-        None
-    };
-    match tokio::time::timeout(limits::BODY_READ, Limited::new(body, limit).collect()).await {
-        Ok(Ok(whole)) => Ok((whole.to_bytes(), kept)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Ok(Err(_)) => Err(Refusal::Ambiguous),
-        Err(_) => Err(Refusal::Slow),
-    }
+    Ok((Lease::new(proxy, scene.connection, head, principal, (era, message), in_force).bind(response), held))
 }
 
 impl Scene<'_> {
@@ -208,5 +193,58 @@ impl Scene<'_> {
         let config = &self.snapshot.config;
         let id = self.certificate.and_then(|(presented, anchor)| presented.spiffe_id(anchor, &config.trust_domain));
         id == Some(config.operator.as_str())
+    }
+
+    /// Who calls. Whoever proves nobody too often is not heard for a while, unless on a connection that has proven
+    /// somebody: others may come from the same address.
+    async fn authenticate(
+        &self,
+        head: &Parts,
+        certificate: Option<(&Presented, Anchor)>,
+    ) -> Result<Principal, Refusal> {
+        let Scene { snapshot, connection, .. } = *self;
+        let peer = match certificate {
+            Some((presented, _)) => PeerKey::Certificate(presented.thumbprint),
+            None => PeerKey::Network(network(connection.peer.ip())),
+        };
+        if !connection.has_proven() {
+            snapshot.callers.shut_out(peer)?;
+        }
+        let outcome = authn::authenticate(head, certificate, snapshot).await;
+        if !matches!(outcome, Err(Stop::Unavailable(_))) {
+            connection.proves(outcome.is_ok());
+            if outcome.is_err() {
+                snapshot.callers.failed(peer)?;
+            }
+        }
+        Ok(outcome?)
+    }
+
+    /// The whole body, or nothing of it: no decision is made on a part. With it comes its share of what may be kept of
+    /// bodies.
+    async fn read(&self, headers: &HeaderMap, body: Incoming) -> Result<(Bytes, Option<Slot>), Refusal> {
+        let limit = self.snapshot.config.limits.max_body_bytes;
+        let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") || headers.contains_key(http::header::CONTENT_ENCODING) {
+            return Err(Refusal::MediaType);
+        }
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|announced| announced > limit) {
+            return Err(Refusal::TooLarge);
+        }
+        let size = announced.unwrap_or(limit);
+        let kept = if size > limits::SMALL_BODY {
+            let kept = self.proxy.bodies.take(size, limit.max(limits::MAX_BODIES_BYTES));
+            Some(kept.ok_or(Refusal::Busy(Limit::Body))?)
+        } else {
+            None
+        };
+        match tokio::time::timeout(self.proxy.patience.body, Limited::new(body, limit).collect()).await {
+            Ok(Ok(whole)) => Ok((whole.to_bytes(), kept)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+            Ok(Err(_)) => Err(Refusal::Ambiguous),
+            Err(_) => Err(Refusal::Slow),
+        }
     }
 }

@@ -10,7 +10,11 @@ mod arguments;
 mod audit;
 mod authn;
 mod config;
+mod delivery;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod headers;
 mod host;
@@ -53,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 pub use audit::AuditSink;
 pub use authn::jwks::KeyTimes;
 pub use config::ConfigError;
+pub use limits::Patience;
 pub use spans::SpansError;
 pub use tls::TlsError;
 
@@ -77,6 +82,10 @@ pub struct Settings {
     pub poll: Duration,
     /// How often an issuer's keys are fetched and how long they may be believed.
     pub keys: KeyTimes,
+    /// Connections at once. Further ones wait in the kernel's queue; of one address there are never more than are left.
+    pub connections: usize,
+    /// How long others may take.
+    pub patience: Patience,
     /// Where audit lines go.
     pub audit: AuditSink,
     /// Base URL of the OpenTelemetry collector that spans are sent to, over OTLP/HTTP; none are without one.
@@ -97,6 +106,8 @@ impl Default for Settings {
             drain: Duration::from_secs(20),
             poll: Duration::from_secs(10),
             keys: KeyTimes::default(),
+            connections: 2048,
+            patience: Patience::default(),
             audit: AuditSink::stdout(),
             otlp_endpoint: None,
         }
@@ -147,6 +158,7 @@ pub(crate) struct Proxy {
     spans: Option<spans::Spans>,
     metrics: Arc<metrics::Metrics>,
     reporter: report::Reporter,
+    patience: Patience,
     slots: limits::Slots,
     /// Bytes of bodies that are kept.
     bodies: limits::Slots,
@@ -190,6 +202,7 @@ pub async fn run(
         spans: settings.otlp_endpoint.as_deref().map(spans::Spans::start).transpose()?,
         metrics: metrics.clone(),
         reporter: report::Reporter::default(),
+        patience: settings.patience,
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),
         unread: limits::Slots::default(),
@@ -206,7 +219,7 @@ pub async fn run(
 
     tracing::info!(proxy = %addresses.proxy, admin = %addresses.admin, "serving");
     bound(addresses);
-    listener::serve(listener, proxy, shutdown, settings.drain).await;
+    listener::serve(listener, proxy, settings.connections, shutdown, settings.drain).await;
     Ok(())
 }
 

@@ -3,43 +3,46 @@
 //! Does not know what a request asks; each goes to [`crate::front`].
 
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::account::Followed;
 use crate::authn::certificate::Presented;
-use crate::limits::Slot;
-use crate::reply::BodyError;
+use crate::delivery::{Activity, Delivery, Window};
+use crate::limits::callers::network;
+use crate::limits::ledger::Ledger;
+use crate::limits::{Limit, Patience, Slot, Slots};
 use crate::tls::{Anchor, TlsUnit};
 use crate::{Proxy, front, limits};
 
-/// How often a connection is looked at for idleness.
-const LOOK: Duration = Duration::from_secs(15);
-
 /// Serves until `shutdown`, then until the last connection has ended or `drain` is over.
-pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: CancellationToken, drain: Duration) {
-    let room = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
+pub(crate) async fn serve(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    connections: usize,
+    shutdown: CancellationToken,
+    drain: Duration,
+) {
+    let room = Room::new(connections);
     let tracker = TaskTracker::new();
     let end = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, &proxy) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
@@ -66,13 +69,34 @@ pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: Ca
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = room.clone().acquire_owned().await.ok()?;
+/// Places for connections: so many in all, and of one network no more than are left for others.
+struct Room {
+    most: usize,
+    all: Arc<Semaphore>,
+    networks: Ledger<Slots>,
+}
+
+impl Room {
+    fn new(most: usize) -> Self {
+        Self { most, all: Arc::new(Semaphore::new(most)), networks: Ledger::new(most, Duration::ZERO) }
+    }
+}
+
+type Place = (OwnedSemaphorePermit, Slot);
+
+async fn accept(listener: &TcpListener, room: &Room, proxy: &Proxy) -> Option<(TcpStream, SocketAddr, Place)> {
+    let place = room.all.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        Ok((stream, peer)) => {
+            let taken = room.most - room.all.available_permits();
+            let its = room.networks.of(network(peer.ip()), Slots::default);
+            let Some(slot) = its.take_fair_share(taken, room.most) else {
+                proxy.metrics.limit_met(Limit::ConnectionsPerPeer);
+                tracing::debug!(%peer, "too many connections from there");
+                return None;
+            };
+            Some((stream, peer, (place, slot)))
+        }
         Err(error) => {
             // Out of file descriptors, most likely: pause, or this becomes a busy loop.
             tracing::warn!(%error, "cannot accept");
@@ -82,15 +106,33 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>, shutdown: CancellationToken) {
+/// What the kernel does for us: it notices a caller that is gone, or that takes nothing, and keeps little for it. What it
+/// cannot do is done without.
+fn tune(stream: &TcpStream, patience: &Patience) {
     let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(patience.stall).with_interval(patience.stall / 4);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    {
+        let _ = socket.set_tcp_user_timeout(Some(patience.stall));
+        let _ = socket.set_tcp_notsent_lowat(limits::MAX_UNSENT_KERNEL);
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>, shutdown: CancellationToken) {
+    tune(&stream, &proxy.patience);
     let unit = proxy.tls.current();
     let handshake = TlsAcceptor::from(unit.server.clone()).accept(stream);
-    let stream = match tokio::time::timeout(limits::HANDSHAKE, handshake).await {
+    let mut stream = match tokio::time::timeout(proxy.patience.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake refused"),
-        Err(_) => return tracing::debug!(%peer, "handshake took too long"),
+        Err(_) => {
+            proxy.metrics.limit_met(Limit::Handshake);
+            return tracing::debug!(%peer, "handshake took too long");
+        }
     };
+    stream.get_mut().1.set_buffer_limit(Some(limits::MAX_UNSENT_TLS));
     let connection = Arc::new(Connection::new(peer, &stream, &unit));
     drop(unit);
     http(stream, connection, proxy, shutdown).await;
@@ -102,21 +144,28 @@ async fn http(
     proxy: Arc<Proxy>,
     shutdown: CancellationToken,
 ) {
-    let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"));
-    let seen = connection.clone();
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let builder = builder(h2, &proxy.patience);
+    let window = h2.then(Window::default);
+    let (seen, serving) = (connection.clone(), proxy.clone());
     let service = service_fn(move |request| {
-        let (proxy, connection) = (proxy.clone(), seen.clone());
+        let (proxy, connection, window) = (serving.clone(), seen.clone(), window.clone());
         async move {
             let (active, count) = connection.activity.begin();
             let limit = if count > limits::FEW_UNREAD { limits::MAX_UNREAD } else { usize::MAX };
-            let unread = proxy.unread.take(1, limit).ok_or(TooManyUnread)?;
-            let response = front::serve(&proxy, &connection, request).await;
-            Ok::<_, TooManyUnread>(response.map(|body| Tracked { body, _active: active, _unread: unread }))
+            let unread = proxy.unread.take(1, limit).ok_or_else(|| {
+                proxy.metrics.limit_met(Limit::Unread);
+                TooManyUnread
+            })?;
+            let (response, held) = front::serve(&proxy, &connection, request).await;
+            let metrics = proxy.metrics.clone();
+            Ok::<_, TooManyUnread>(Delivery::of(response, held, active, unread, window.as_ref(), metrics))
         }
     });
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
-    let mut look = tokio::time::interval(LOOK);
+    let patience = &proxy.patience;
+    let mut look = tokio::time::interval(patience.look);
     let oldest = Instant::now() + limits::CONNECTION_AGE;
     let mut leaving = false;
     loop {
@@ -132,8 +181,13 @@ async fn http(
                 serving.as_mut().graceful_shutdown();
             }
             _ = look.tick() => {
-                if connection.activity.idle_since().is_some_and(|since| since.elapsed() > limits::IDLE) {
-                    return;
+                let activity = &connection.activity;
+                if activity.idle_since().is_some_and(|since| since.elapsed() > patience.idle) {
+                    return proxy.metrics.limit_met(Limit::IdleConnection);
+                }
+                if activity.unread_since().is_some_and(|since| since.elapsed() > patience.stall) {
+                    tracing::info!(peer = %connection.peer, "answers are not read; the connection is cut");
+                    return proxy.metrics.limit_met(Limit::Stalled);
                 }
                 if !leaving && Instant::now() > oldest {
                     leaving = true;
@@ -150,18 +204,25 @@ async fn http(
 struct TooManyUnread;
 
 /// The protocol is the one that was agreed on in the handshake: guessing it by the first bytes would have no time limit.
-fn builder(h2: bool) -> Builder<TokioExecutor> {
+fn builder(h2: bool, patience: &Patience) -> Builder<TokioExecutor> {
     let builder = Builder::new(TokioExecutor::new());
     let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_READ)
+        .header_read_timeout(patience.head)
+        .max_headers(limits::MAX_HEADERS)
         .max_buf_size(limits::MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::MAX_STREAMS)
+        .initial_stream_window_size(limits::STREAM_WINDOW)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW)
+        // What it takes to notice a caller that asks and takes back at once (CVE-2023-44487), or breaks the rules again
+        // and again.
+        .max_pending_accept_reset_streams(limits::MAX_RESETS)
+        .max_local_error_reset_streams(limits::MAX_RESETS)
         .max_send_buf_size(limits::MAX_UNSENT_BYTES)
         .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(20))
@@ -176,6 +237,7 @@ pub(crate) struct Connection {
     presented: Option<Presented>,
     standing: Mutex<Standing>,
     activity: Activity,
+    proven: AtomicBool,
 }
 
 /// What was found about the presented chain, and against which anchors.
@@ -197,7 +259,16 @@ impl Connection {
         let presented = chain.first().and_then(Presented::read);
         let anchor = unit.trust.anchor(&chain, UnixTime::now());
         let standing = Mutex::new(Standing { trust: unit.trust.id, anchor });
-        Self { peer, chain, presented, standing, activity: Activity::default() }
+        Self { peer, chain, presented, standing, activity: Activity::default(), proven: AtomicBool::new(false) }
+    }
+
+    /// Whether the last request on it has proven somebody.
+    pub(crate) fn has_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn proves(&self, somebody: bool) {
+        self.proven.store(somebody, Ordering::Relaxed);
     }
 
     /// The certificate this connection may be known by, and the anchor it leads to, by the anchors in force now: an
@@ -213,69 +284,5 @@ impl Connection {
             *standing = Standing { trust: unit.trust.id, anchor: unit.trust.anchor(&self.chain, now) };
         }
         standing.anchor.map(|anchor| (presented, anchor))
-    }
-}
-
-/// Whether anything is going on: requests not answered to the last byte, and since when there are none.
-#[derive(Clone)]
-struct Activity(Arc<Mutex<(usize, Instant)>>);
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new((0, Instant::now()))))
-    }
-}
-
-impl Activity {
-    fn state(&self) -> MutexGuard<'_, (usize, Instant)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One request more, and how many there are now.
-    fn begin(&self) -> (Active, usize) {
-        let mut state = self.state();
-        state.0 += 1;
-        (Active(self.clone()), state.0)
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        let state = self.state();
-        (state.0 == 0).then_some(state.1)
-    }
-}
-
-struct Active(Activity);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        *state = (state.0.saturating_sub(1), Instant::now());
-    }
-}
-
-/// A body that counts as activity to its end.
-struct Tracked {
-    body: Followed,
-    _active: Active,
-    _unread: Slot,
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::audit::End;
 use crate::config::ConfigStore;
+use crate::limits::Limit;
 
 /// Seconds: what the proxy adds is below the first, what a person waits for above the last.
 const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -27,6 +28,8 @@ pub(crate) enum DecisionLabel {
     Unauthenticated,
     Malformed,
     Unavailable,
+    /// Asked more than it may.
+    Limited,
 }
 
 /// What was asked for, by class.
@@ -70,6 +73,11 @@ struct EndLabels {
     end: End,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: Limit,
+}
+
 /// All that is counted and measured. `docs/guides/observe.md` lists it for its readers.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -77,6 +85,7 @@ pub(crate) struct Metrics {
     answer_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
     open: Gauge,
     answers: Family<EndLabels, Counter>,
+    limits: Family<LimitLabels, Counter>,
     request_bytes: Histogram,
     answer_bytes: Histogram,
     config_reloads: Family<OutcomeLabels, Counter>,
@@ -114,6 +123,7 @@ impl Metrics {
             generation: Gauge::default(),
             rejected: Gauge::default(),
             without_keys: Gauge::default(),
+            limits: Family::default(),
             registry: Registry::default(),
             requests,
             answers,
@@ -140,6 +150,7 @@ impl Metrics {
         registry.register("answers", "Answers to permitted requests by how they ended", this.answers.clone());
         registry.register("request_bytes", "Bytes of the bodies of permitted requests", this.request_bytes.clone());
         registry.register("answer_bytes", "Bytes of the bodies of answers to them", this.answer_bytes.clone());
+        registry.register("limits_met", "What was refused or ended by a limit", this.limits.clone());
         registry.register("config_reloads", "Changed configuration files", this.config_reloads.clone());
         registry.register("tls_reloads", "Changed certificates or trust bundles", this.tls_reloads.clone());
         registry.register("static_token_reloads", "Changed files of static tokens", this.static_token_reloads.clone());
@@ -168,6 +179,10 @@ impl Metrics {
 
     pub(crate) fn request(&self, decision: DecisionLabel, method: MethodLabel) {
         self.requests.get_or_create(&RequestLabels { decision, method }).inc();
+    }
+
+    pub(crate) fn limit_met(&self, limit: Limit) {
+        self.limits.get_or_create(&LimitLabels { limit }).inc();
     }
 
     pub(crate) fn config_reload(&self, outcome: Outcome) {

@@ -12,6 +12,8 @@ use crate::authn::Stop;
 use crate::config::Snapshot;
 use crate::host::Stranger;
 use crate::jsonrpc::Id;
+use crate::limits::Limit;
+use crate::limits::callers::Exceeded;
 use crate::mcp;
 use crate::reply::{self, Body, code};
 use crate::response::Unfit;
@@ -20,7 +22,10 @@ use crate::upstream::NoAnswer;
 /// Why a request gets no further.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    Busy,
+    /// The proxy has no room for it.
+    Busy(Limit),
+    /// The caller has had its share.
+    Exceeded(Exceeded),
     NoCertificate,
     /// Read in two ways by two readers, or broken off.
     Ambiguous,
@@ -30,6 +35,7 @@ pub(crate) enum Refusal {
     Stop(Stop),
     MediaType,
     TooLarge,
+    TooManyHeaders,
     Slow,
     Message(mcp::Refused),
     /// The session is not there, or not the caller's.
@@ -53,6 +59,12 @@ impl From<Stop> for Refusal {
     }
 }
 
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
+}
+
 impl From<NoAnswer> for Refusal {
     fn from(no_answer: NoAnswer) -> Self {
         Self::NoAnswer(no_answer)
@@ -69,7 +81,12 @@ impl Refusal {
     /// For the audit line.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Busy => "busy",
+            Self::Busy(_) => "busy",
+            Self::Exceeded(Exceeded { limit, .. }) => match limit {
+                Limit::RatePerServer | Limit::RatePerPrincipal | Limit::RatePerTool => "too-many-requests",
+                Limit::FailuresPerPeer => "too-many-failures",
+                _ => "too-many-at-once",
+            },
             Self::NoCertificate => "no-certificate",
             Self::Ambiguous | Self::Stranger(Stranger::Malformed) => "ambiguous",
             Self::Stranger(Stranger::Host) => "host",
@@ -79,7 +96,7 @@ impl Refusal {
             Self::Stop(Stop::NoEvidence(reason) | Stop::InvalidToken(reason) | Stop::Unavailable(reason)) => reason,
             Self::Stop(Stop::TokenInQuery) => "token-in-query",
             Self::MediaType => "media-type",
-            Self::TooLarge => "too-large",
+            Self::TooLarge | Self::TooManyHeaders => "too-large",
             Self::Slow => "too-slow",
             Self::Message(_) => "message",
             Self::NoSession => "session-not-found",
@@ -93,12 +110,34 @@ impl Refusal {
         }
     }
 
+    /// The limit that was met, if it is one.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Busy(limit) | Self::Exceeded(Exceeded { limit, .. }) => Some(*limit),
+            Self::TooLarge => Some(Limit::Body),
+            Self::TooManyHeaders => Some(Limit::Head),
+            Self::Slow => Some(Limit::SlowBody),
+            _ => None,
+        }
+    }
+
     /// What the caller sees: the same for all that is denied, whether it exists or not.
     pub(crate) fn response(self, snapshot: &Snapshot, id: Option<&Id>) -> Response<Body> {
         let refused = |status, message| reply::error(status, id, code::REFUSED, message);
         let unavailable = |status, message| reply::error(status, id, code::UNAVAILABLE, message);
         match self {
-            Self::Busy => retry_later(unavailable(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once"), 1),
+            Self::Busy(_) => retry_later(unavailable(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once"), 1),
+            Self::Exceeded(Exceeded { limit, wait, .. }) => {
+                let message = match limit {
+                    Limit::StreamsPerPrincipal => "too many streams at once: close one, or try again later",
+                    Limit::ConcurrentPerPrincipal => "too many requests at once: let one end, or try again later",
+                    Limit::FailuresPerPeer => "too many requests that prove nobody: try again later",
+                    _ => "too many requests: try again later",
+                };
+                let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                let seconds = u16::try_from(whole.max(1)).unwrap_or(u16::MAX);
+                retry_later(unavailable(StatusCode::TOO_MANY_REQUESTS, message), seconds)
+            }
             Self::NoCertificate => refused(StatusCode::FORBIDDEN, "a valid client certificate is required"),
             Self::Ambiguous | Self::Stranger(Stranger::Malformed) => reply::error(
                 StatusCode::BAD_REQUEST,
@@ -117,6 +156,9 @@ impl Refusal {
             Self::Stop(stop) => stopped(stop, snapshot, id),
             Self::MediaType => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be plain application/json"),
             Self::TooLarge => refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            Self::TooManyHeaders => {
+                refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too many headers")
+            }
             Self::Slow => refused(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
             Self::Message(mcp::Refused { status, code, message, data }) => match data {
                 Some(data) => reply::error_with(id, code, message, &data),

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 use crate::config::ConfigStore;
 use crate::headers::{self, Era};
 use crate::jsonrpc::Name;
-use crate::limits::{MAX_FILTERED_BYTES, Slot};
+use crate::limits::MAX_FILTERED_BYTES;
 use crate::metrics::Metrics;
 use crate::reply::{Body, BodyError};
 use crate::sse::{Event, Splitter};
@@ -36,6 +36,8 @@ use crate::stray::Watch;
 pub(crate) const CATALOGS: [Catalog; 4] =
     [Catalog::Tools, Catalog::Prompts, Catalog::Resources, Catalog::ResourceTemplates];
 
+/// Most members of a message or a result. Each is compared with those before it.
+const MAX_MEMBERS: usize = 256;
 /// How much of a list is given at once.
 const PIECE: usize = 16 << 10;
 
@@ -63,13 +65,11 @@ pub(crate) struct Filter {
     pub(crate) era: Era,
 }
 
-/// Turns the server's answer into the caller's. `slot` is held until its last byte; a list that has to be read whole must
-/// be there within `limit`.
+/// Turns the server's answer into the caller's; a list that has to be read whole must be there within `limit`.
 pub(crate) async fn finish(
     answer: Response<Incoming>,
     expected: Expected,
     filter: Filter,
-    slot: Slot,
     limit: Duration,
 ) -> Result<Response<Body>, Unfit> {
     let (head, body) = answer.into_parts();
@@ -89,7 +89,7 @@ pub(crate) async fn finish(
     let body = match (expected, form) {
         (Expected::List, Form::Json) if head.status.is_success() => {
             let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
-            Whole { rest: whole.map_err(|_| Unfit("the server's list took too long"))??, _slot: slot }.boxed_unsync()
+            Whole { rest: whole.map_err(|_| Unfit("the server's list took too long"))?? }.boxed_unsync()
         }
         (expected, form) => {
             let pass = match (expected, form) {
@@ -103,7 +103,7 @@ pub(crate) async fn finish(
             if let Pass::Watched(watch) = &pass {
                 said = Some(watch.said());
             }
-            Streamed { server: body, pass, ended: false, _slot: slot }.boxed_unsync()
+            Streamed { server: body, pass, ended: false }.boxed_unsync()
         }
     };
     let mut response = Response::new(body);
@@ -199,7 +199,7 @@ impl Filter {
     }
 
     /// An event as the caller may see it; none if it is not fit to be seen.
-    fn event(&self, event: Event) -> Option<Event> {
+    pub(crate) fn event(&self, event: Event) -> Option<Event> {
         let Some(data) = event.data().filter(|data| !data.trim_ascii().is_empty()) else {
             return Some(event);
         };
@@ -265,8 +265,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 let mut members = Members(Vec::new());
                 while let Some(name) = map.next_key_seed(Name)? {
                     // Of two results one would be filtered and the other read.
-                    if members.get(&name).is_some() {
-                        return Err(serde::de::Error::custom("a name that is there twice"));
+                    if members.0.len() == MAX_MEMBERS || members.get(&name).is_some() {
+                        return Err(serde::de::Error::custom("a name that is there twice, or too many names"));
                     }
                     members.0.push((name, map.next_value()?));
                 }
@@ -281,7 +281,6 @@ impl<'de> Deserialize<'de> for Members<'de> {
 /// not read, with its slot free for the next.
 struct Whole {
     rest: Bytes,
-    _slot: Slot,
 }
 
 impl HttpBody for Whole {
@@ -308,7 +307,6 @@ struct Streamed {
     server: Incoming,
     pass: Pass,
     ended: bool,
-    _slot: Slot,
 }
 
 /// What is done to a body on its way.

@@ -11,7 +11,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -72,7 +72,15 @@ impl Client {
     }
 
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        self.secure(TcpStream::connect(self.address).await?).await
+    }
+
+    /// Like [`Self::connect`], by a socket of the caller's making.
+    pub(crate) async fn connect_by(self, socket: TcpSocket) -> std::io::Result<TlsStream<TcpStream>> {
+        self.secure(socket.connect(self.address).await?).await
+    }
+
+    async fn secure(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         TlsConnector::from(self.tls.clone()).connect("mcp.test".try_into().unwrap(), stream).await
     }
 

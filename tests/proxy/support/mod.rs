@@ -2,6 +2,7 @@
 
 mod authority;
 mod client;
+pub(crate) mod frames;
 mod issuer;
 mod server;
 mod world;

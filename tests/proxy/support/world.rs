@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cardea_proxy::{AuditSink, Bound, KeyTimes, Settings, StartError};
+use cardea_proxy::{AuditSink, Bound, KeyTimes, Patience, Settings, StartError};
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -53,7 +53,6 @@ pub(crate) struct World {
     pub(crate) audit: Shared,
     pub(crate) config: Value,
     /// Where spans go.
-    collector: Option<String>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) ended: Option<tokio::task::JoinHandle<Result<(), StartError>>>,
 }
@@ -69,21 +68,31 @@ impl World {
     }
 
     pub(crate) async fn timed(edit: impl FnOnce(&mut Value), keys: KeyTimes) -> Self {
-        Self::built(edit, keys, Duration::from_millis(100), None).await
+        Self::set(edit, |settings| settings.keys = keys).await
     }
 
     /// One that sends spans.
     #[cfg(feature = "otel")]
     pub(crate) async fn traced(edit: impl FnOnce(&mut Value), collector: String) -> Self {
-        Self::built(edit, KeyTimes::default(), Duration::from_millis(100), Some(collector)).await
+        Self::set(edit, |settings| settings.otlp_endpoint = Some(collector)).await
+    }
+
+    /// One that waits for nobody longer than this in any way that `impatient` says.
+    pub(crate) async fn hasty(edit: impl FnOnce(&mut Value), impatient: impl FnOnce(&mut Patience)) -> Self {
+        Self::set(edit, |settings| {
+            settings.patience.look = Duration::from_millis(50);
+            impatient(&mut settings.patience);
+        })
+        .await
     }
 
     /// One that hears of changed files, and does not look for them.
     pub(crate) async fn watching() -> Self {
-        Self::built(|_| {}, KeyTimes::default(), Duration::from_secs(3600), None).await
+        Self::set(|_| {}, |settings| settings.poll = Duration::from_secs(3600)).await
     }
 
-    async fn built(edit: impl FnOnce(&mut Value), keys: KeyTimes, poll: Duration, collector: Option<String>) -> Self {
+    /// One with other settings.
+    pub(crate) async fn set(edit: impl FnOnce(&mut Value), settings: impl FnOnce(&mut Settings)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("cardea-proxy-{}-{number}", std::process::id()));
@@ -121,19 +130,18 @@ impl World {
             bound: Bound { proxy: ([127, 0, 0, 1], 0).into(), admin: ([127, 0, 0, 1], 0).into() },
             audit,
             config,
-            collector,
             shutdown: CancellationToken::new(),
             ended: None,
         };
         world.write_config(&world.config.to_string());
         world.write_leaf(&world.authority.sign(0xabc, "proxy", &["mcp.test"]));
         world.write("trust", "ca.crt", &world.authority.pem);
-        world.run(keys, poll).await.unwrap();
+        world.run(settings).await.unwrap();
         world
     }
 
-    async fn run(&mut self, keys: KeyTimes, poll: Duration) -> Result<(), StartError> {
-        let settings = Settings {
+    async fn run(&mut self, set: impl FnOnce(&mut Settings)) -> Result<(), StartError> {
+        let mut settings = Settings {
             config_file: self.folder.join("config/proxy.json"),
             tls_dir: self.folder.join("tls"),
             trust_dir: self.folder.join("trust"),
@@ -141,11 +149,11 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             admin_listen: ([127, 0, 0, 1], 0).into(),
             drain: Duration::from_secs(5),
-            poll,
-            keys,
+            poll: Duration::from_millis(100),
             audit: AuditSink::to(self.audit.clone()),
-            otlp_endpoint: self.collector.clone(),
+            ..Settings::default()
         };
+        set(&mut settings);
         let (sender, receiver) = oneshot::channel();
         let running = cardea_proxy::run(settings, self.shutdown.clone(), |bound| {
             sender.send(bound).unwrap();
@@ -245,6 +253,14 @@ impl World {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    /// How often this limit was met.
+    pub(crate) async fn met(&self, limit: &str) -> u64 {
+        let metrics = self.admin("/metrics").await;
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let name = format!("cardea_proxy_limits_met_total{{limit=\"{limit}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
     }
 
     /// Audit lines of decisions so far.

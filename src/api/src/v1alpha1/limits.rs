@@ -4,9 +4,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bounds of a single request and of all at once, in each pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Bounds of a single request, of one caller and of all of them, in each pod. A caller (principal) is a subject of an
+/// issuer, however many tokens, sessions and connections it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.concurrentPerPrincipal) || self.concurrentPerPrincipal <= (has(self.concurrent) ? self.concurrent : 256)").message("spec.limits.concurrentPerPrincipal must not be above concurrent (default 256): raise concurrent or lower it"))]
+#[x_kube(validation = Rule::new("!has(self.streamsPerPrincipal) || self.streamsPerPrincipal <= (has(self.concurrent) ? self.concurrent : 256)").message("spec.limits.streamsPerPrincipal must not be above concurrent (default 256), since streams count as requests: raise concurrent or lower it"))]
 pub struct Limits {
     /// Largest request body in bytes; a larger one gets 413. Default: 1048576 (1 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,6 +26,69 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub concurrent: Option<i32>,
+
+    /// Requests of one principal being served at once in one pod, streams included; one more gets 429. Default: as many
+    /// as are left for all others, so that one alone has half of `concurrent` and nobody can shut out the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub concurrent_per_principal: Option<i32>,
+
+    /// Streams (a GET, or `subscriptions/listen`) that one principal may have open in one pod; one more gets 429.
+    /// Default: a quarter of `concurrent`, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub streams_per_principal: Option<i32>,
+
+    /// Seconds that an answer that has begun may be silent before it is ended. Default: 3600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub stream_idle_seconds: Option<i32>,
+
+    /// Requests in a time; what is above gets 429 with `Retry-After`. Each pod counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rates>,
+}
+
+/// How many requests in a time, in each pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rates {
+    /// Of all principals together. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_server: Option<Rate>,
+
+    /// Of each principal. Default: half of `perServer` if that is set, so that one principal cannot use it up; else no
+    /// bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_principal: Option<Rate>,
+
+    /// Calls of each tool by each principal. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_tool: Option<Rate>,
+
+    /// Requests that prove nobody (no token, or one that does not convince) with one client certificate or, without one,
+    /// from one address (IPv6: one /64 network). Beyond it the caller gets 429 before its token is looked at; connections
+    /// that have proven somebody go on. Default: 100 in 10 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures_per_peer: Option<Rate>,
+}
+
+/// So many in so long. The allowance grows back evenly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rate {
+    /// How many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: i32,
+
+    /// In how many seconds.
+    #[schemars(range(min = 1, max = 3600))]
+    pub per_seconds: i32,
+
+    /// How many at once after a pause. Default: `requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<i32>,
 }
 
 /// What is written to the audit log, which is the proxy's standard output.

@@ -126,7 +126,7 @@ pub(crate) async fn authenticate(
 }
 
 /// Whether a query has the parameter of RFC 6750 section 2.3, percent-encoded or not.
-fn names_access_token(query: &str) -> bool {
+pub(crate) fn names_access_token(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         percent_decoded(name).eq_ignore_ascii_case("access_token")
