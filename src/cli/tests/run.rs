@@ -81,7 +81,7 @@ impl Running {
                 written.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let told = child.stdout.take().unwrap().bytes().map_while(Result::ok);
+        let told = BufReader::new(child.stdout.take().unwrap()).bytes().map_while(Result::ok);
         let mut text = Vec::new();
         let told = told
             .filter_map(|byte| {
