@@ -52,7 +52,6 @@ pub(crate) struct World {
     pub(crate) bound: Bound,
     pub(crate) audit: Shared,
     pub(crate) config: Value,
-    /// Where spans go.
     pub(crate) shutdown: CancellationToken,
     pub(crate) ended: Option<tokio::task::JoinHandle<Result<(), StartError>>>,
 }
