@@ -1,13 +1,13 @@
 //! The programs under test: our fixture server, and `cardea run` in front of it.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -67,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) authority: PathBuf,
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// The other caller's token.
+    pub(crate) token: String,
     process: Child,
     _folder: TempDir,
 }
@@ -76,9 +78,11 @@ impl Run {
         let folder = tempfile::tempdir()?;
         let (manifest, log) = (folder.path().join("server.yaml"), folder.path().join("log"));
         std::fs::write(&manifest, MANIFEST)?;
+        let token = token(folder.path()).await?;
         let port = free_port()?;
         let mut process = Command::new(program("cardea")?)
-            .args(["run", "--admin-port", "0", "--upstream", &fixture.url(), "--listen", &PROXY.to_string()])
+            .args(["run", "--secret", &format!("suite-tokens={}", folder.path().display())])
+            .args(["--admin-port", "0", "--upstream", &fixture.url(), "--listen", &PROXY.to_string()])
             .args(["--port", &port.to_string(), "-f"])
             .arg(&manifest)
             .stdin(Stdio::null())
@@ -96,6 +100,7 @@ impl Run {
             authority: path("NODE_EXTRA_CA_CERTS")?,
             certificate: path("CLAUDE_CODE_CLIENT_CERT")?,
             key: path("CLAUDE_CODE_CLIENT_KEY")?,
+            token,
             process,
             _folder: folder,
         })
@@ -109,6 +114,15 @@ impl Run {
         anyhow::ensure!(status.success(), "cardea run: {status}");
         Ok(())
     }
+}
+
+/// Draws a token and writes what a server knows of it into a folder that stands for its Secret.
+async fn token(folder: &Path) -> anyhow::Result<String> {
+    let drawn = Command::new(program("cardea")?).args(["token", "new", "--name", "suite"]).output().await?;
+    anyhow::ensure!(drawn.status.success(), "cardea token new: {}", String::from_utf8_lossy(&drawn.stderr));
+    let drawn: Value = serde_json::from_slice(&drawn.stdout)?;
+    std::fs::write(folder.join("tokens.json"), json!({"tokens": [drawn.get("entry")]}).to_string())?;
+    Ok(drawn.get("token").and_then(Value::as_str).context("no token")?.to_owned())
 }
 
 /// The `.mcp.json` that it prints.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use http::{Request, Response, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -33,16 +33,18 @@ type Body = BoxBody<Bytes, hyper::Error>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
     Certificate,
+    Token,
 }
 
 impl Evidence {
-    pub(crate) const ALL: [Self; 1] = [Self::Certificate];
+    pub(crate) const ALL: [Self; 2] = [Self::Certificate, Self::Token];
 }
 
 impl fmt::Display for Evidence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Certificate => "certificate",
+            Self::Token => "token",
         })
     }
 }
@@ -125,6 +127,7 @@ struct Way {
     proxy: SocketAddr,
     tls: TlsConnector,
     protocol: Protocol,
+    token: Option<HeaderValue>,
     fault: Option<Fault>,
     /// The one HTTP/2 connection, while it lasts.
     shared: tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
@@ -141,7 +144,9 @@ impl Shim {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, run.port)).await.context("the shim cannot listen")?;
         let tls = TlsConnector::from(Arc::new(client_config(run, evidence, protocol)?));
         let proxy = (PROXY, run.port).into();
-        let way = Arc::new(Way { proxy, tls, protocol, fault, shared: tokio::sync::Mutex::default() });
+        let token = (evidence == Evidence::Token).then(|| HeaderValue::try_from(format!("Bearer {}", run.token)));
+        let token = token.transpose()?;
+        let way = Arc::new(Way { proxy, tls, protocol, token, fault, shared: tokio::sync::Mutex::default() });
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let way = way.clone();
@@ -176,6 +181,9 @@ impl Way {
         head.headers.remove(CONNECTION);
         if let Some(header) = self.fault.and_then(Fault::lost_header) {
             head.headers.remove(header);
+        }
+        if let Some(token) = &self.token {
+            head.headers.insert(AUTHORIZATION, token.clone());
         }
         let secure = |origin: &HeaderValue| {
             let rest = origin.to_str().ok()?.strip_prefix("http://")?;
@@ -243,6 +251,7 @@ fn client_config(run: &Run, evidence: Evidence, protocol: Protocol) -> anyhow::R
         Evidence::Certificate => {
             config.with_client_auth_cert(certificates(&run.certificate)?, PrivateKeyDer::from_pem_file(&run.key)?)?
         }
+        Evidence::Token => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),

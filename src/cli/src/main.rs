@@ -4,6 +4,7 @@
 
 mod manifest;
 mod run;
+mod token;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ struct Flags {
 enum Command {
     /// Run an McpServer manifest on this machine, without a cluster.
     Run(run::Flags),
+    /// Tokens for callers that no authorization server knows.
+    Token(token::Flags),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(flags.log).with(lines).init();
     let outcome = match flags.command {
+        Command::Token(flags) => token::run(flags),
         Command::Run(flags) => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

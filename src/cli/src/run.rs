@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cardea_contract::Upstream;
-use cardea_proxy::{AuditSink, Settings};
+use cardea_proxy::{AuditSink, Bound, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::manifest;
 use folder::Folder;
-use local::{Account, Given, Local, UpstreamUrl};
+use local::{Account, Fit, Given, Local, UpstreamUrl};
 use process::Process;
 use watch::Watch;
 
@@ -90,20 +90,20 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let text = manifest::text(&flags.filename)?;
     let server = manifest::server(&text, flags.server.as_deref())?;
     let local = Local::new(&flags, &server, address)?;
-    let validated = local.validate(server, 1)?;
+    let fit = local.fit(server, 1)?;
 
     let folder = Folder::create(&local)?;
-    folder.write_clients(validated.client_ca.as_deref())?;
-    folder.write_config(&local.configuration(&validated))?;
+    folder.put(&fit)?;
     let mut process = match flags.command.as_slice() {
         [] => None,
-        command => Some(Process::start(command, local.environment(&validated, &folder)?)?),
+        command => Some(Process::start(command, local.environment(&fit.server, &folder)?)?),
     };
 
     let settings = Settings {
         config_file: folder.config_file(),
         tls_dir: folder.tls_dir(),
         trust_dir: folder.trust_dir(),
+        credentials_dir: folder.credentials_dir(),
         listen: address,
         admin_listen: (Ipv4Addr::LOCALHOST, flags.admin_port).into(),
         drain: DRAIN,
@@ -121,7 +121,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         ended = &mut proxy => return ended?.context("the proxy did not start"),
         problem = Process::ended(process.as_mut()) => Err(problem),
-        outcome = serve(&flags, local, validated, &folder, text, addresses) => outcome,
+        outcome = serve(&flags, &local, fit, &folder, text, addresses) => outcome,
         () = shutdown.cancelled() => Ok(()),
     };
     shutdown.cancel();
@@ -133,22 +133,38 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     outcome
 }
 
-/// Tells how to connect, then follows the manifest. Ends with an error only.
+/// Tells how to connect, then follows the manifest: each change is put in force, one that cannot be is said and leaves the
+/// former. Ends with an error only.
 async fn serve(
     flags: &Flags,
-    local: Local,
-    server: cardea_operator::validate::ValidatedServer,
+    local: &Local,
+    mut current: Fit,
     folder: &Folder,
     text: String,
-    addresses: oneshot::Receiver<cardea_proxy::Bound>,
+    addresses: oneshot::Receiver<Bound>,
 ) -> anyhow::Result<()> {
     let addresses = addresses.await.context("the proxy did not start")?;
     tracing::info!(admin = %addresses.admin, "keys of the signed identity, health and metrics");
-    listening(&local.configuration(&server).upstream).await;
-    connection::tell(&local, &server, folder)?;
-    connection::hint(&local, &server);
-    let watch = Watch::new(&flags.filename, text);
-    local.follow(watch, flags.server.as_deref(), server, folder).await
+    listening(&current.config.upstream).await;
+    connection::tell(local, &current.server, folder)?;
+    let mut watch = Watch::new(&flags.filename, text);
+    for generation in 2.. {
+        connection::hint(local, &current.server);
+        let next = loop {
+            let text = watch.changed().await;
+            let server = text.and_then(|text| manifest::server(&text, flags.server.as_deref()));
+            match server.and_then(|server| local.fit(server, generation)) {
+                Ok(fit) => break fit,
+                Err(problem) => tracing::error!("{problem:#}: the former manifest stays in force"),
+            }
+        };
+        folder.put(&next)?;
+        if (&next.server.workload, &next.server.secrets) != (&current.server.workload, &current.server.secrets) {
+            tracing::warn!("spec.workload and spec.secrets take effect when the server is started again");
+        }
+        current = next;
+    }
+    Ok(())
 }
 
 /// Waits until the server takes connections.

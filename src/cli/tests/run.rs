@@ -18,6 +18,7 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 const CARDEA: &str = env!("CARGO_BIN_EXE_cardea");
 
@@ -212,6 +213,7 @@ fn what_cannot_run_here_is_said_with_the_remedy() {
         ),
         (issuer, &["--config-map", "login-ca=/no/such/folder", "--", "true"], "is not a folder"),
         (secret, &["--", "true"], "--secret api=FOLDER"),
+        ("  auth: {staticTokens: {secretRef: {name: known}}}\n", &upstream, "--secret known=FOLDER"),
         ("  tls: {clientAuth: Never}\n", &upstream, "spec.tls.clientAuth: \"Never\" is not one of"),
     ] {
         let said = says(&manifest(9, further), arguments);
@@ -219,4 +221,29 @@ fn what_cannot_run_here_is_said_with_the_remedy() {
     }
     assert!(says("kind: Namespace\n", &upstream).contains("no McpServer in the manifest"));
     assert!(says("a: [\n", &upstream).contains("not YAML"));
+}
+
+#[test]
+fn a_token_is_drawn_with_the_entry_that_knows_it() {
+    let draw = || -> Value {
+        let drawn = Command::new(CARDEA)
+            .args(["token", "new", "--name", "nightly", "--group", "readers", "--group", "jobs"])
+            .args(["--scope", "notes:read", "--not-after", "2027-06-30T00:00:00Z"])
+            .output()
+            .unwrap();
+        assert!(drawn.status.success());
+        serde_json::from_slice(&drawn.stdout).unwrap()
+    };
+    let (one, other) = (draw(), draw());
+    let token = one["token"].as_str().unwrap();
+    let secret = token.strip_prefix("cardea_").unwrap();
+    assert!(
+        secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()) && one["token"] != other["token"]
+    );
+    let digest: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    let entry = json!({
+        "subject": "nightly", "sha256": digest, "groups": ["readers", "jobs"], "scopes": ["notes:read"],
+        "notAfter": "2027-06-30T00:00:00Z",
+    });
+    assert_eq!(one["entry"], entry);
 }

@@ -20,7 +20,7 @@ pub(crate) fn tell(local: &Local, server: &ValidatedServer, folder: &Folder) -> 
 
 fn document(local: &Local, server: &ValidatedServer, folder: &Folder) -> Value {
     let mut entry = json!({"type": "http", "url": server.resource});
-    let tokens = !server.authentication.issuers.is_empty();
+    let tokens = !server.authentication.issuers.is_empty() || server.authentication.static_tokens;
     if let (true, Some(entry)) = (tokens, entry.as_object_mut()) {
         entry.insert("headers".into(), json!({"Authorization": "Bearer ${CARDEA_TOKEN}"}));
     }
@@ -43,7 +43,8 @@ pub(crate) fn hint(local: &Local, server: &ValidatedServer) {
 
 fn advice(client: &str, server: &ValidatedServer) -> Option<String> {
     let authentication = &server.authentication;
-    if authentication.issuers.is_empty() && !authentication.client_certificates {
+    let tokens = !authentication.issuers.is_empty() || authentication.static_tokens;
+    if !tokens && !authentication.client_certificates {
         return Some(
             "nobody can prove who they are, so every call is refused: `spec.auth: {clientCertificates: {}}` would let the client's certificate speak for it"
                 .to_owned(),

@@ -1,15 +1,15 @@
 //! The files that a pod would have mounted, in a folder that only this user can enter and that vanishes at the end.
 
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cardea_contract::{ProxyConfig, pod};
+use cardea_contract::pod;
 use cardea_pki::{Authority, LeafRequest, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::local::Local;
+use super::local::{Fit, Local};
 
 /// Longer than anybody lets it run: nothing renews a certificate here.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -39,13 +39,15 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The proxy's configuration.
-    pub(crate) fn write_config(&self, config: &ProxyConfig) -> anyhow::Result<()> {
-        self.write("config/proxy.json", &serde_json::to_string(config)?)
+    /// Puts a manifest in force: what its configuration refers to first.
+    pub(crate) fn put(&self, fit: &Fit) -> anyhow::Result<()> {
+        self.write_clients(fit.server.client_ca.as_deref())?;
+        self.link_credentials(&fit.credentials)?;
+        self.write("config/proxy.json", &serde_json::to_string(&fit.config)?)
     }
 
     /// Further authorities of client certificates, if any.
-    pub(crate) fn write_clients(&self, pem: Option<&str>) -> anyhow::Result<()> {
+    fn write_clients(&self, pem: Option<&str>) -> anyhow::Result<()> {
         match pem {
             Some(pem) => self.write(&format!("trust/{}", pod::CLIENT_CA_KEY), pem),
             None => match std::fs::remove_file(self.trust_dir().join(pod::CLIENT_CA_KEY)) {
@@ -53,6 +55,21 @@ impl Folder {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// The files that credentials are checked with. They stay where they are, so that a change of one counts.
+    fn link_credentials(&self, files: &[(&'static str, PathBuf)]) -> anyhow::Result<()> {
+        for (name, file) in files {
+            let link = self.credentials_dir().join(name);
+            std::fs::create_dir_all(link.parent().unwrap_or(Path::new(".")))?;
+            if std::fs::read_link(&link).is_ok_and(|former| former != *file) {
+                std::fs::remove_file(&link)?;
+            }
+            if !link.is_symlink() {
+                symlink(file, &link).with_context(|| format!("{} cannot be made", link.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// A secret of the server's, where it would stand under `/run/secrets`.
@@ -72,6 +89,10 @@ impl Folder {
 
     pub(crate) fn trust_dir(&self) -> PathBuf {
         self.path("trust")
+    }
+
+    pub(crate) fn credentials_dir(&self) -> PathBuf {
+        self.path("credentials")
     }
 
     /// What verifies the proxy's certificate.

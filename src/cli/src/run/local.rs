@@ -12,13 +12,11 @@ use cardea_api::v1alpha1::{McpServer, reasons};
 use cardea_contract::{ProxyConfig, Upstream};
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
-use cardea_operator::validate::{ValidatedServer, validate_at};
+use cardea_operator::validate::{ProxySecret, ValidatedServer, validate_at};
 use cardea_pki::{SpiffeId, TrustDomain};
 
 use super::Flags;
 use super::folder::Folder;
-use super::watch::Watch;
-use crate::manifest;
 
 /// Where and for whom a manifest runs.
 pub(crate) struct Local {
@@ -37,6 +35,15 @@ pub(crate) struct Local {
     upstream: Option<UpstreamUrl>,
     secrets: BTreeMap<String, PathBuf>,
     config_maps: BTreeMap<String, PathBuf>,
+}
+
+/// A manifest that can be run here.
+pub(crate) struct Fit {
+    pub(crate) server: ValidatedServer,
+    /// What the proxy is told.
+    pub(crate) config: ProxyConfig,
+    /// The files that credentials are checked with, by where the proxy looks for them.
+    pub(crate) credentials: Vec<(&'static str, PathBuf)>,
 }
 
 impl Local {
@@ -63,11 +70,11 @@ impl Local {
         })
     }
 
-    /// Checks a manifest as the operator does.
+    /// Checks a manifest as the operator does, and builds what the proxy is told.
     ///
     /// # Errors
     /// What is wrong, or what only a cluster has.
-    pub(crate) fn validate(&self, mut server: McpServer, generation: i64) -> anyhow::Result<ValidatedServer> {
+    pub(crate) fn fit(&self, mut server: McpServer, generation: i64) -> anyhow::Result<Fit> {
         server.metadata.generation = Some(generation);
         let authorities = self.config_maps.iter();
         let authorities = authorities.map(|(name, folder)| (name.clone(), read(folder, "ca.crt").ok())).collect();
@@ -84,19 +91,31 @@ impl Local {
             cluster_issuer: None,
             server: Arc::new(server),
         };
-        let origin = format!("https://{}", self.authority);
-        validate_at(&observed, &origin)
-            .map_err(|rejection| anyhow!("{}{}", rejection.message, remedy(rejection.reason)))
-    }
-
-    /// What the proxy is told.
-    pub(crate) fn configuration(&self, server: &ValidatedServer) -> ProxyConfig {
+        let server = validate_at(&observed, &format!("https://{}", self.authority))
+            .map_err(|rejection| anyhow!("{}{}", rejection.message, remedy(rejection.reason)))?;
         let hosts = self.names.iter().map(|name| format!("{}:{}", bracketed(name), self.port)).collect();
-        let mut config = build::configuration(server, hosts, &self.operator);
+        let mut config = build::configuration(&server, hosts, &self.operator);
         if let Some(url) = &self.upstream {
             config.upstream = url.0.clone();
         }
-        config
+        Ok(Fit { credentials: self.credentials(&server)?, config, server })
+    }
+
+    /// The files that the proxy checks credentials with, by where it looks for them.
+    ///
+    /// # Errors
+    /// When one was not given.
+    fn credentials(&self, server: &ValidatedServer) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+        let of = |wanted: &ProxySecret| {
+            let folder = self.secrets.get(&wanted.secret).with_context(|| {
+                format!("spec.auth needs the Secret {0:?}: give it with --secret {0}=FOLDER", wanted.secret)
+            })?;
+            let file = folder.join(&wanted.key);
+            ensure!(file.is_file(), "--secret {}: {} is not there", wanted.secret, file.display());
+            let file = file.canonicalize().with_context(|| format!("--secret {}", wanted.secret))?;
+            Ok((wanted.file, file))
+        };
+        server.proxy_secrets.iter().map(of).collect()
     }
 
     /// Environment variables of the server's process, over those it inherits.
@@ -142,37 +161,6 @@ impl Local {
             }
         }
         Ok(environment)
-    }
-
-    /// Puts each change of the manifest in force; one that cannot be is said and leaves the former.
-    ///
-    /// # Errors
-    /// When the configuration cannot be written any more.
-    pub(crate) async fn follow(
-        &self,
-        mut watch: Watch,
-        name: Option<&str>,
-        mut current: ValidatedServer,
-        folder: &Folder,
-    ) -> anyhow::Result<()> {
-        let mut generation = 1;
-        loop {
-            let text = watch.changed().await;
-            let changed = text.and_then(|text| manifest::server(&text, name));
-            match changed.and_then(|server| self.validate(server, generation + 1)) {
-                Err(problem) => tracing::error!("{problem:#}: the former manifest stays in force"),
-                Ok(server) => {
-                    generation += 1;
-                    if (&server.workload, &server.secrets) != (&current.workload, &current.secrets) {
-                        tracing::warn!("spec.workload and spec.secrets take effect when the server is started again");
-                    }
-                    folder.write_clients(server.client_ca.as_deref())?;
-                    folder.write_config(&self.configuration(&server))?;
-                    super::connection::hint(self, &server);
-                    current = server;
-                }
-            }
-        }
     }
 }
 
