@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -12,6 +12,13 @@ use tokio::sync::mpsc;
 use crate::support::{Authority, Client, Reply, World, message, tool_call, with_header};
 
 const EVENT: &str = "data: {\"method\":\"notifications/progress\"}\n\n";
+
+/// Seconds by which the proxy lets clocks differ.
+const LEEWAY: u64 = 30;
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
 
 fn get() -> Request<Full<Bytes>> {
     Request::get("/mcp").header("host", "mcp.test").body(Full::default()).unwrap()
@@ -73,9 +80,8 @@ async fn ends(world: &World, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn e35_a_stream_ends_with_the_token_that_opened_it() {
     let world = World::start().await;
-    for (count, request) in [get, listen, || tool_call("echo", json!({}))].into_iter().enumerate() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let token = world.token(&json!({"exp": now + 2}));
+    for (count, request) in [get, listen].into_iter().enumerate() {
+        let token = world.token(&json!({"exp": now() - LEEWAY + 2}));
         let request = with_header(request(), "authorization", &format!("Bearer {token}"));
         let (reply, feed) = Reply::events();
         world.server.once(reply);
@@ -83,6 +89,30 @@ async fn e35_a_stream_ends_with_the_token_that_opened_it() {
         assert_eq!(Open { feed, body }.ends().await, "");
         assert_eq!(ends(&world, count + 1).await[count], "Expired");
     }
+}
+
+/// A token is taken for a while after its end, since clocks differ: what it opened then is answered, and so is what was
+/// asked for just before the last moment. Its effect would be there otherwise, and its answer lost.
+#[tokio::test]
+async fn what_was_asked_for_in_time_is_answered() {
+    let world = World::start().await;
+    let asked = |end: u64, request| {
+        with_header(request, "authorization", &format!("Bearer {}", world.token(&json!({"exp": end}))))
+    };
+    let mut listing = Open::with(&world, &world.anonymous(), asked(now() - 1, get())).await;
+    listing.passes(EVENT).await;
+
+    let (reply, feed) = Reply::events();
+    world.server.once(reply);
+    let last = now() - LEEWAY + 2;
+    let mut call = world.anonymous().open(asked(last, tool_call("echo", json!({})))).await.into_body();
+    world.server.script(|_| Reply::Whole(StatusCode::ACCEPTED, vec![], Bytes::new()));
+    eventually("the token is refused", async || {
+        world.anonymous().send(asked(last, tool_call("echo", json!({})))).await.status == 401
+    })
+    .await;
+    feed.send(EVENT.into()).await.unwrap();
+    assert_eq!(call.frame().await.unwrap().unwrap().into_data().unwrap(), EVENT);
 }
 
 #[tokio::test]

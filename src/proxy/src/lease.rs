@@ -94,9 +94,12 @@ impl Lease {
         let mut doubtful = !Arc::ptr_eq(&self.snapshot, &self.proxy.config.current())
             || !Arc::ptr_eq(&self.unit, &self.proxy.tls.current());
         let (proxy, opened) = (self.proxy.clone(), self.question());
-        let stop = if opened.is_open_ended() { &proxy.stopping } else { &proxy.closing };
+        // What was asked for in time is answered, if it does not take long: its effect would be there, and its answer lost.
+        let (stop, grace) =
+            if opened.is_open_ended() { (&proxy.stopping, 0) } else { (&proxy.closing, limits::RECHECK.as_secs()) };
+        let ends = self.principal.expires_at.saturating_add(grace);
         loop {
-            let left = self.principal.expires_at.saturating_sub(unix_now());
+            let left = ends.saturating_sub(unix_now());
             if left == 0 {
                 return End::Expired;
             }

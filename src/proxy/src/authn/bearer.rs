@@ -51,7 +51,8 @@ async fn of_jwt(token: &str, presented: Option<&Presented>, issuers: &[Arc<Trust
     let (issuer, claims) = jwt::verify(token, issuers).await?;
     claims::bound(&claims, presented)?;
     let end = claims::end(&claims).ok_or(Stop::InvalidToken("token-without-end"))?;
-    let mut principal = claims::principal(&claims, &issuer.config, end)?;
+    // The moment from which it is refused: what is accepted until then must not be cut off before.
+    let mut principal = claims::principal(&claims, &issuer.config, end.saturating_add(claims::LEEWAY))?;
     if let Some(introspection) = &issuer.introspection {
         let Answer::Active(known) = introspection.answer(token, &issuer.keys).await? else {
             return Err(Stop::InvalidToken("token-inactive"));
