@@ -17,7 +17,7 @@ ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -25,7 +25,7 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units test-fuzz conformance test-control-plane test-node test-cluster ## Every test that this machine can run
+test: launcher packages test-units test-fuzz conformance test-logins test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
@@ -42,6 +42,10 @@ test-fuzz:
 FUZZ_SECONDS ?= 300
 fuzz: ## Fuzz what reads the bytes of others, FUZZ_SECONDS each reader
 	fuzz/run $(FUZZ_SECONDS)
+
+test-logins: ## Whole logins of three SDKs
+	cargo test --locked -p cardea-tests --test logins --no-run
+	env $$(tests/fixtures/logins/fetch) cargo test --locked --offline -p cardea-tests --test logins
 
 test-control-plane: launcher programs
 	$(CLUSTER) build

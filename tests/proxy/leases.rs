@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::{Authority, Client, Reply, World, message, tool_call, with_header};
+use crate::support::{Authority, Client, Reply, World, eventually, message, tool_call, with_header};
 
 const EVENT: &str = "data: {\"method\":\"notifications/progress\"}\n\n";
 

@@ -17,6 +17,15 @@ where
     Trial::test(name, move || runtime.block_on(test()).map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
+/// Leaves a trial out, and says so, if something is missing for it.
+#[expect(clippy::print_stderr, reason = "a test binary speaks to a person")]
+pub fn unless(trial: Trial, missing: Option<&str>) -> Trial {
+    if let Some(why) = missing {
+        eprintln!("not run here, since {why}: {}", trial.name());
+    }
+    trial.with_ignored_flag(missing.is_some())
+}
+
 /// Runs the trials, or says which of them had no cluster to run on, and why.
 #[expect(clippy::print_stderr, reason = "a test binary speaks to a person")]
 pub fn conclude(trials: Vec<Trial>, missing: Option<&str>) -> ExitCode {

@@ -102,7 +102,7 @@ pub(crate) struct Issuer {
 impl Issuer {
     /// Starts with metadata that names `/jwks`, and no keys there yet.
     pub(crate) async fn start() -> Self {
-        let authority = Authority::new("issuer");
+        let authority = Authority::new("issuer authority");
         let leaf = authority.sign(1, "issuer", &["127.0.0.1"]);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
@@ -161,7 +161,11 @@ impl Issuer {
     }
 
     pub(crate) fn page_with(&self, path: &str, status: StatusCode, body: &str) {
-        let page = Page::Answer(status, vec![], Bytes::copy_from_slice(body.as_bytes()));
+        let page = Page::Answer(
+            status,
+            vec![("content-type", "application/json".to_owned())],
+            Bytes::copy_from_slice(body.as_bytes()),
+        );
         self.pages.lock().unwrap().insert(path.into(), page);
     }
 

@@ -1,0 +1,75 @@
+//! The MCP clients that log in: those of three SDKs, each as its documents say a client is written. All do the same: list,
+//! call, call what needs a wider token, and go on until the token is another one.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::bed::Bed;
+use crate::browser::REDIRECT;
+use crate::process::Process;
+use crate::rmcp;
+use crate::tools::{Tools, fixture};
+
+/// What a client saw.
+pub(crate) struct Story {
+    /// Answers of the MCP server's side, as far as the SDK lets them be seen.
+    pub(crate) saw: Vec<Value>,
+    /// The final results.
+    pub(crate) done: Value,
+}
+
+/// Whose client it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Client {
+    Typescript,
+    Python,
+    Rmcp,
+}
+
+impl Client {
+    /// Does all that a client does. Without a document it registers.
+    pub(crate) async fn run(self, bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+        match self {
+            Self::Typescript => typescript(bed, tools, document).await,
+            Self::Python => python(bed, tools, document).await,
+            Self::Rmcp => rmcp::run(bed, document).await,
+        }
+    }
+}
+
+async fn typescript(bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+    let node = tools.node.as_deref().context("no Node")?;
+    let mut command = Command::new(node.join("node"));
+    command.arg(node.join("typescript.mjs")).env("NODE_EXTRA_CA_CERTS", &bed.trust);
+    program(bed, command, document).await
+}
+
+async fn python(bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+    let packages = tools.python.as_deref().context("no Python")?;
+    let mut command = Command::new("python3");
+    command.arg(fixture("python.py")).env("PYTHONPATH", packages).env("SSL_CERT_FILE", &bed.trust);
+    program(bed, command, document).await
+}
+
+async fn program(bed: &Bed, mut command: Command, document: Option<&str>) -> anyhow::Result<Story> {
+    command.env("SERVER", &bed.resource).env("REDIRECT", REDIRECT);
+    if let Some(url) = document {
+        command.env("CLIENT_METADATA_URL", url);
+    }
+    let mut browser = bed.browser()?;
+    let mut process = Process::start(&mut command)?;
+    let mut saw = Vec::new();
+    loop {
+        let line = process.line().await.with_context(|| format!("after {saw:?}"))?;
+        let told: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+        if let Some(url) = told["open"].as_str() {
+            process.answer(&browser.log_in(url).await?)?;
+        } else if told["done"].is_object() {
+            return Ok(Story { saw, done: told["done"].clone() });
+        } else {
+            saw.push(told);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One login, and what must have happened, told by four witnesses: the client, the authorization server, the proxy's audit
+//! lines and the MCP server.
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, saw_no_token};
+use crate::client::{Client, Story};
+use crate::oidc_provider::OidcProvider;
+use crate::tools::Tools;
+
+/// A client against the authorization server of npm `oidc-provider`, with a metadata document or registered.
+pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_document: bool) -> anyhow::Result<()> {
+    let bed = Bed::start().await?;
+    let mut issuer = OidcProvider::start(&bed, tools.node.as_deref().context("no Node")?).await?;
+    bed.trust_issuer(&issuer.issuer).await;
+    let document = with_document.then(|| bed.client_document());
+    let story = client.run(&bed, tools, document.as_deref()).await;
+    let asked = issuer.asked();
+    let told = || format!("{asked:#?}");
+    let story = story.with_context(|| format!("{}\n{:#?}", told(), bed.decisions()))?;
+    check(&bed, &story)?;
+
+    let registered = asked.iter().any(|request| request["path"] == "/reg" && request["status"] == 201);
+    ensure!(registered != with_document, "{}", told());
+    let pages: Vec<_> = asked.iter().filter(|request| request["path"] == "/auth").collect();
+    ensure!(pages.len() >= 2, "{}", told());
+    for page in &pages {
+        ensure!(page["code_challenge_method"] == "S256" && page["resource"] == bed.resource, "{}", told());
+        ensure!(document.as_ref().is_none_or(|url| page["client_id"] == url.as_str()), "{}", told());
+    }
+    let has = |page: &Value, scope| page["scope"].as_str().unwrap_or_default().split(' ').any(|s| s == scope);
+    ensure!(has(pages[0], "mcp:read") && !has(pages[0], "mcp:write"), "the least first: {}", told());
+    ensure!(pages.iter().any(|page| has(page, "mcp:read") && has(page, "mcp:write")), "{}", told());
+    let tokens = || asked.iter().filter(|request| request["path"] == "/token" && request["status"] == 200);
+    let grants = |name: &str| tokens().filter(|request| request["grant_type"] == name).count();
+    ensure!(grants("authorization_code") == 2 && grants("refresh_token") >= 1, "{}", told());
+    Ok(())
+}
+
+/// What holds for every client and every authorization server.
+fn check(bed: &Bed, story: &Story) -> anyhow::Result<()> {
+    let expected =
+        json!({"tools": ["deploy", "echo"], "echo": "echo done", "deploy": "deploy done", "again": "deploy done"});
+    ensure!(story.done == expected, "{}", story.done);
+
+    let decisions = bed.decisions();
+    let steps = [
+        "Unauthenticated",
+        "Allow tools/list",
+        "Allow tools/call echo",
+        "Deny tools/call deploy insufficient-scope",
+        "Allow tools/call deploy",
+    ];
+    let mut rest = decisions.iter();
+    for step in steps {
+        ensure!(rest.any(|decision| decision.starts_with(step)), "{step:?} is missing in {decisions:#?}");
+    }
+    let denied = decisions.iter().filter(|decision| decision.starts_with("Deny")).count();
+    ensure!(denied == 1, "one step, one challenge: {decisions:#?}");
+
+    let saw = &story.saw;
+    if !saw.is_empty() {
+        let metadata = format!("resource_metadata=\"{}\"", bed.metadata_url());
+        ensure!(
+            saw[0]["status"] == 401 && saw[0]["challenge"] == format!("Bearer scope=\"mcp:read\", {metadata}"),
+            "{saw:#?}"
+        );
+        let read = |step: &Value| step["path"] == "/.well-known/oauth-protected-resource/mcp" && step["status"] == 200;
+        ensure!(saw.iter().any(read), "the metadata was never read: {saw:#?}");
+        let step_up = format!("Bearer error=\"insufficient_scope\", scope=\"mcp:read mcp:write\", {metadata}");
+        ensure!(saw.iter().any(|step| step["status"] == 403 && step["challenge"] == step_up), "{saw:#?}");
+    }
+    ensure!(saw_no_token(&bed.server), "the server saw a client's token");
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The authorization server of npm `oidc-provider`.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bed::{Bed, SCOPES};
+use crate::process::Process;
+
+/// Life of an access token in seconds. The proxy allows for clocks that differ by 30 more.
+const TOKEN_SECONDS: &str = "10";
+
+/// The server, which tells what it was asked.
+pub(crate) struct OidcProvider {
+    pub(crate) issuer: String,
+    process: Process,
+}
+
+impl OidcProvider {
+    /// Starts it for this bed's resource. `node` is the folder with its packages.
+    pub(crate) async fn start(bed: &Bed, node: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(node.join("node"));
+        command
+            .arg(node.join("oidc-provider.mjs"))
+            .env("TLS_CERT", bed.file("issuer.crt"))
+            .env("TLS_KEY", bed.file("issuer.key"))
+            .env("RESOURCE", &bed.resource)
+            .env("SCOPES", SCOPES)
+            .env("TOKEN_SECONDS", TOKEN_SECONDS)
+            .env("NODE_EXTRA_CA_CERTS", &bed.trust);
+        let mut process = Process::start(&mut command)?;
+        let issuer = process.line().await?;
+        Ok(Self { issuer, process })
+    }
+
+    /// Requests so far, without secrets. Each is told once.
+    pub(crate) fn asked(&mut self) -> Vec<Value> {
+        self.process.printed().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
