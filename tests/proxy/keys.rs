@@ -214,6 +214,28 @@ async fn a_new_key_is_found_and_a_removed_one_forgotten() {
     assert_eq!(status(&world, &with_old).await, 401);
 }
 
+/// What was verified before need not be verified again, as long as nothing is different.
+#[tokio::test]
+async fn a_token_that_was_good_is_judged_by_the_keys_and_settings_of_now() {
+    let world = World::start().await;
+    let token = world.token(&json!({}));
+    let another = SigningKey::new(&world.key.kid).jwk();
+    let changes: [(&str, &dyn Fn(&mut Value)); 4] = [
+        ("another key of that name", &|issuers| issuers[0]["keys"]["inline"]["jwks"]["keys"] = json!([another])),
+        ("another audience", &|issuers| issuers[0]["audiences"] = json!(["https://other.test/mcp"])),
+        ("another issuer", &|issuers| issuers[0]["url"] = json!("https://other.test")),
+        ("no issuer", &|issuers| *issuers = json!([])),
+    ];
+    for (what, change) in changes {
+        eventually("it is good", async || status(&world, &token).await == 200).await;
+        let mut config = world.config.clone();
+        change(&mut config["authentication"]["issuers"]);
+        world.write_config(&config.to_string());
+        eventually(what, async || status(&world, &token).await == 401).await;
+        world.write_config(&world.config.to_string());
+    }
+}
+
 #[tokio::test]
 async fn stale_keys_serve_for_a_bounded_time() {
     let issuer = Issuer::start().await;

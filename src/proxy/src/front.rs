@@ -154,7 +154,7 @@ async fn permitted(
     account.permitted(permit.rule())?;
 
     // Upstream: without the client's token, with our own word for who it is.
-    let identity = proxy.signer.sign(&principal, &config.resource).map_err(|_| Refusal::Unsigned)?;
+    let identity = proxy.signer.sign(&principal, &config.resource).await.map_err(|_| Refusal::Unsigned)?;
     let mut headers = headers::for_upstream(&head.headers, asked.era);
     headers.extend(session.map(|id| (headers::SESSION_ID, id)));
     account.trace.write(&mut headers);

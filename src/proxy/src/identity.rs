@@ -3,10 +3,10 @@
 //!
 //! Knows only the verified principal; nothing of the evidence goes with it.
 
-use std::collections::BTreeMap;
 mod plain;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cardea_policy::Principal;
 use http::HeaderValue;
+use moka::future::Cache;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -24,6 +25,11 @@ pub(crate) use self::plain::PlainHeaders;
 pub(crate) const ISSUER: &str = "cardea-proxy";
 /// Seconds that a signed identity is valid: as long as it takes from here to the same pod's server.
 const LIFETIME: u64 = 60;
+/// How long one is used again for the same caller: a signature costs more than all else that is done for a call. What is
+/// left of its life is enough to verify it.
+const REUSE: Duration = Duration::from_secs(15);
+/// About how many bytes of signed identities are kept.
+const MAX_KEPT: u64 = 1 << 20;
 
 /// Signs identities.
 pub(crate) struct Signer {
@@ -31,6 +37,8 @@ pub(crate) struct Signer {
     /// Encoded JOSE header; the same for every token.
     header: String,
     jwks: String,
+    /// What was signed a moment ago, by SHA-256 of everything it says but the time.
+    signed: Cache<[u8; 32], HeaderValue>,
 }
 
 /// No key, or no signature.
@@ -51,16 +59,20 @@ struct Claims<'a> {
     scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<&'a BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Serialize)]
+struct Dated<'a> {
+    #[serde(flatten)]
+    claims: &'a Claims<'a>,
     iat: u64,
     exp: u64,
 }
 
 impl<'a> Claims<'a> {
-    /// For now, and no more than the name.
+    /// No more than the name.
     fn of(sub: &'a str, issuer: &'a str, aud: &'a str) -> Self {
-        let iat = unix_now();
-        let (groups, scope, attributes) = (&[] as &[String], String::new(), None);
-        Self { iss: ISSUER, aud, sub, issuer, groups, scope, attributes, iat, exp: iat + LIFETIME }
+        Self { iss: ISSUER, aud, sub, issuer, groups: &[], scope: String::new(), attributes: None }
     }
 }
 
@@ -76,7 +88,9 @@ impl Signer {
         let kid = URL_SAFE_NO_PAD.encode(Sha256::digest(canonical));
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": "ES256", "kid": kid, "typ": "JWT"}).to_string());
         let jwk = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig"});
-        Ok(Self { key, header, jwks: json!({"keys": [jwk]}).to_string() })
+        let weight = |_: &_, value: &HeaderValue| u32::try_from(value.len() + 128).unwrap_or(u32::MAX);
+        let signed = Cache::builder().max_capacity(MAX_KEPT).weigher(weight).time_to_live(REUSE).build();
+        Ok(Self { key, header, jwks: json!({"keys": [jwk]}).to_string(), signed })
     }
 
     /// The keys that verify identities (RFC 7517).
@@ -85,12 +99,18 @@ impl Signer {
     }
 
     /// The header's value for a caller of the server whose canonical URL is `audience`.
-    pub(crate) fn sign(&self, principal: &Principal, audience: &str) -> Result<HeaderValue, SigningFailed> {
+    pub(crate) async fn sign(&self, principal: &Principal, audience: &str) -> Result<HeaderValue, SigningFailed> {
         let mut claims = Claims::of(&principal.subject, principal.issuer(), audience);
         claims.groups = &principal.groups;
         claims.scope = principal.scopes.join(" ");
         claims.attributes = Some(&principal.attributes).filter(|attributes| !attributes.is_empty());
-        self.sign_claims(&claims)
+        let digest = Sha256::digest(serde_json::to_vec(&claims).map_err(|_| SigningFailed)?).into();
+        if let Some(signed) = self.signed.get(&digest).await {
+            return Ok(signed);
+        }
+        let signed = self.sign_claims(&claims)?;
+        self.signed.insert(digest, signed.clone()).await;
+        Ok(signed)
     }
 
     /// The header's value for the proxy's own handshake, which acts for nobody.
@@ -99,7 +119,8 @@ impl Signer {
     }
 
     fn sign_claims(&self, claims: &Claims<'_>) -> Result<HeaderValue, SigningFailed> {
-        let claims = serde_json::to_vec(claims).map_err(|_| SigningFailed)?;
+        let iat = unix_now();
+        let claims = serde_json::to_vec(&Dated { claims, iat, exp: iat + LIFETIME }).map_err(|_| SigningFailed)?;
         let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 92);
         token.push_str(&self.header);
         token.push('.');
@@ -116,4 +137,36 @@ impl Signer {
 /// Seconds since 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_policy::Evidence;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_is_used_again_for_the_same_caller_and_server_only() {
+        let signer = Signer::generate().unwrap();
+        let evidence = |issuer: &str| Evidence::Token { issuer: issuer.into() };
+        let alice = Principal::named("alice".into(), 0, evidence("corp"));
+        let sign = async |principal: &Principal, audience| signer.sign(principal, audience).await.unwrap();
+        let first = sign(&alice, "https://a").await;
+        // ECDSA is randomized: the same signature is the same token, not one made again.
+        assert_eq!(sign(&alice, "https://a").await, first);
+        assert!(first.is_sensitive());
+        let mut others = vec![sign(&alice, "https://b").await];
+        others.push(sign(&Principal::named("alice".into(), 0, evidence("other")), "https://a").await);
+        for change in [
+            |alice: &mut Principal| alice.groups.push("ops".into()),
+            |alice: &mut Principal| alice.scopes.push("ops".into()),
+            |alice: &mut Principal| _ = alice.attributes.insert("ops".into(), vec![]),
+        ] {
+            let mut changed = alice.clone();
+            change(&mut changed);
+            others.push(sign(&changed, "https://a").await);
+        }
+        let claims = |token: &HeaderValue| token.to_str().unwrap().split('.').nth(1).unwrap().to_owned();
+        assert!(others.iter().all(|other| claims(other) != claims(&first)));
+    }
 }

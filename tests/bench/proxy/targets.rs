@@ -57,7 +57,7 @@ pub(crate) fn start(programs: &Programs, material: &Material) -> anyhow::Result<
     all.push(ours::everything(&programs.proxy, material, upstream)?);
     if let Some(envoy) = &programs.envoy {
         all.push(envoy::plain(envoy, material, upstream)?);
-        all.push(envoy::everything(envoy, material, upstream, envoy::Tokens::Verified)?);
+        all.push(envoy::everything(envoy, material, upstream)?);
     }
     if let Some(program) = &programs.mcp_proxy {
         all.push(mcp_proxy::plain(program, material, upstream)?);

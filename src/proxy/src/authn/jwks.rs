@@ -122,6 +122,14 @@ impl IssuerKeys {
         }
     }
 
+    /// The keys that are known and may be believed now.
+    pub(super) fn known(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Inline(set) => Some(set.clone()),
+            Self::Remote(remote) => remote.known().map(|learned| learned.keys.clone()),
+        }
+    }
+
     /// Finds the set with this key; fetches if it is not known and a fetch is due.
     pub(crate) async fn find(&self, kid: Option<&str>) -> Found {
         let remote = match self {

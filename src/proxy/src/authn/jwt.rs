@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use super::claims::LEEWAY;
 use super::jwks::Found;
 use super::key_set::Key;
+use super::verified::{Claims, TokenDigest};
 use super::{Stop, TrustedIssuer};
+use crate::identity::unix_now;
 
 /// Types of token that are access tokens. Without a type it may be one; a logout token or a DPoP proof is none.
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
@@ -36,7 +38,15 @@ pub(super) fn is_one(token: &str) -> bool {
 pub(super) async fn verify<'a>(
     token: &str,
     issuers: &'a [Arc<TrustedIssuer>],
-) -> Result<(&'a TrustedIssuer, Map<String, Value>), Stop> {
+) -> Result<(&'a TrustedIssuer, Arc<Claims>), Stop> {
+    // The same token for the same issuer under the same keys: all that could be different is the time.
+    let (digest, now) = (TokenDigest::of(token), unix_now());
+    for issuer in issuers {
+        let Some(set) = issuer.keys.known() else { continue };
+        if let Some(claims) = set.verified.find(digest, now).await {
+            return Ok((issuer, claims));
+        }
+    }
     let header = header(token)?;
     let claimed = claimed_issuer(token).ok_or(Stop::InvalidToken("token-malformed"))?;
     // Exact to the byte (RFC 8414 section 3.3): a normalised comparison would let one issuer pass for another.
@@ -52,7 +62,9 @@ pub(super) async fn verify<'a>(
     let claims = set
         .candidates(header.kid.as_deref(), header.algorithm)
         .find_map(|key| check(token, &header, key, issuer))
+        .map(Arc::new)
         .ok_or(Stop::InvalidToken("token-not-verified"))?;
+    set.verified.remember(digest, token, &claims).await;
     Ok((issuer, claims))
 }
 
@@ -81,14 +93,14 @@ fn claimed_issuer(token: &str) -> Option<String> {
 }
 
 /// Signature, time and audience.
-fn check(token: &str, header: &Header, key: &Key, issuer: &TrustedIssuer) -> Option<Map<String, Value>> {
+fn check(token: &str, header: &Header, key: &Key, issuer: &TrustedIssuer) -> Option<Claims> {
     let mut validation = Validation::new(header.algorithm);
     validation.leeway = LEEWAY;
     validation.validate_nbf = true;
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.set_issuer(&[&issuer.config.url]);
     validation.set_audience(&issuer.config.audiences);
-    Some(jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation).ok()?.claims)
+    Some(jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation).ok()?.claims)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, K
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
+use super::verified::Verified;
+
 /// Most keys of one issuer.
 const MAX_KEYS: usize = 64;
 
@@ -34,6 +36,8 @@ pub(crate) struct Key {
 #[derive(Default)]
 pub(crate) struct KeySet {
     keys: Vec<Key>,
+    /// What these keys have verified; gone when they are.
+    pub(super) verified: Verified,
 }
 
 impl KeySet {
@@ -48,7 +52,7 @@ impl KeySet {
             return Err(KeySetError::TooMany);
         }
         let keys = keys.into_iter().filter_map(|key| Key::usable(&serde_json::from_value(key).ok()?)).collect();
-        Ok(Self { keys })
+        Ok(Self { keys, verified: Verified::default() })
     }
 
     pub(super) fn is_empty(&self) -> bool {

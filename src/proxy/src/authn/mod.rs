@@ -14,6 +14,7 @@ pub(crate) mod jwks;
 mod jwt;
 mod key_set;
 mod static_tokens;
+mod verified;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -19,13 +19,6 @@ const JWT: &str = "envoy.filters.http.jwt_authn";
 /// Worker threads: as many as ours has.
 const THREADS: &str = "2";
 
-/// What is done about a token that came before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tokens {
-    /// Verified each time.
-    Verified,
-}
-
 pub(super) fn plain(program: &Path, material: &Material, upstream: u16) -> anyhow::Result<Target> {
     let target = start("envoy-plain", program, material, upstream, None, vec![], None)?;
     Ok(Target {
@@ -36,7 +29,7 @@ pub(super) fn plain(program: &Path, material: &Material, upstream: u16) -> anyho
     })
 }
 
-pub(super) fn everything(program: &Path, material: &Material, upstream: u16, _: Tokens) -> anyhow::Result<Target> {
+pub(super) fn everything(program: &Path, material: &Material, upstream: u16) -> anyhow::Result<Target> {
     let log = material.path("envoy-everything.log");
     let file = |name: &str| json!({"filename": text(&material.path(name))});
     let tls = json!({
@@ -70,6 +63,8 @@ fn jwt(material: &Material) -> Value {
         "providers": {"corp": {
             "issuer": ISSUER, "audiences": [RESOURCE], "local_jwks": {"inline_string": material.keys.to_string()},
             "payload_in_metadata": "payload",
+            // Ours remembers what it has verified, so this one may too.
+            "jwt_cache_config": {"jwt_cache_size": 1000},
         }},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}],
     }})
