@@ -76,7 +76,11 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         hosts: vec!["web.demo.svc".into()],
         trust_domain: "cluster.local".into(),
         operator: "spiffe://cluster.local/ns/cardea-system/sa/cardea-operator".into(),
-        upstream: contract::Upstream { port: 8080, path: "/mcp".into() },
+        upstream: contract::Upstream {
+            port: 8080,
+            path: "/mcp".into(),
+            transport: contract::Transport::StreamableHttp,
+        },
         identity_headers: None,
         client_auth: contract::ClientAuth::Required,
         authentication: contract::Authentication { client_certificates: true, ..Default::default() },

@@ -34,3 +34,4 @@ mod spans;
 mod static_tokens;
 mod streams;
 mod tokens;
+mod two_endpoints;

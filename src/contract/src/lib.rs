@@ -11,6 +11,6 @@ pub mod pod;
 
 pub use proxy::{
     AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, IdentityHeaders, Introspection, Issuer, KeySource,
-    Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, TokenKind, Upstream,
+    Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, TokenKind, Transport, Upstream,
 };
 pub use report::{Handshake, HandshakeFailure, Leaf, ProxyReport, ServerInfo};

@@ -51,6 +51,27 @@ pub struct Upstream {
     pub port: u16,
     /// Path of the MCP endpoint, with a leading slash.
     pub path: String,
+    /// How it speaks MCP.
+    #[serde(default, skip_serializing_if = "Transport::is_streamable_http")]
+    pub transport: Transport,
+}
+
+/// How the server speaks MCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// One endpoint (2025-03-26 and later).
+    #[default]
+    StreamableHttp,
+    /// A stream that names the endpoint for messages (2024-11-05).
+    Sse,
+}
+
+impl Transport {
+    // serde passes a reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_streamable_http(&self) -> bool {
+        *self == Self::StreamableHttp
+    }
 }
 
 /// Names of plain headers that say who calls; each begins with `X-`.

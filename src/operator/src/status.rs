@@ -8,6 +8,7 @@ use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
     Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, TransportType,
 };
+use cardea_contract as contract;
 use cardea_contract::{Authentication, Handshake, ProxyReport, TokenKind};
 use cardea_pki::PkiError;
 use jiff::Timestamp;
@@ -86,7 +87,11 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
 }
 
 fn describe(status: &mut McpServerStatus, observed: &Observed, server: &ValidatedServer, material: &Material) {
-    status.transport = Some(TransportType::StreamableHttp.as_str().to_owned());
+    let transport = match server.upstream.transport {
+        contract::Transport::StreamableHttp => TransportType::StreamableHttp,
+        contract::Transport::Sse => TransportType::Sse,
+    };
+    status.transport = Some(transport.as_str().to_owned());
     status.auth = Some(ways_in(&server.authentication));
     status.posture = server.posture.clone();
     status.network = Some(NetworkStatus { level: "NetworkPolicy".to_owned() });

@@ -9,7 +9,7 @@ mod posture;
 use std::collections::BTreeSet;
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, Secret, Workload};
+use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, Secret, TransportType, Workload};
 use cardea_contract as contract;
 use cardea_contract::pod;
 use cardea_policy::Redaction;
@@ -212,7 +212,14 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
             pull_policy: image.pull_policy.map(|policy| policy.as_str().to_owned()),
             pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
-        upstream: contract::Upstream { port, path },
+        upstream: contract::Upstream {
+            port,
+            path,
+            transport: match transport.kind.unwrap_or_default() {
+                TransportType::StreamableHttp => contract::Transport::StreamableHttp,
+                TransportType::Sse => contract::Transport::Sse,
+            },
+        },
         identity_headers: transport.identity_headers.map(|asked| contract::IdentityHeaders {
             subject: asked.subject,
             groups: asked.groups,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cardea_contract::{ClientAuth, pod};
+use cardea_contract::{ClientAuth, Transport, pod};
 use cardea_policy::{Action, Principal};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
@@ -19,6 +19,7 @@ use crate::authn::certificate::Presented;
 use crate::authn::{self, Stop};
 use crate::config::Snapshot;
 use crate::delivery::Held;
+use crate::headers::Era;
 use crate::host;
 use crate::jsonrpc;
 use crate::lease::Lease;
@@ -30,6 +31,7 @@ use crate::refusal::Refusal;
 use crate::reply::{self, Body};
 use crate::response::{self, Expected, Filter};
 use crate::tls::{Anchor, TlsUnit};
+use crate::two_endpoints::{self, Opening};
 use crate::upstream::Outgoing;
 use crate::{Proxy, headers, limits, report};
 
@@ -113,8 +115,13 @@ async fn permitted(
     if head.uri.path() != snapshot.endpoint.path {
         return Err(Refusal::NoSuchPath);
     }
-    if ![Method::GET, Method::POST, Method::DELETE].contains(&head.method) {
-        return Err(Refusal::Method(METHODS));
+    let two_endpoints = config.upstream.transport == Transport::Sse;
+    match (&head.method, two_endpoints) {
+        (&Method::GET, _) | (&Method::POST | &Method::DELETE, false) => {}
+        (&Method::POST, true) if head.uri.query().is_some() => {}
+        (&Method::POST, true) => return Err(Refusal::Method(two_endpoints::METHODS_ALONE)),
+        (_, true) => return Err(Refusal::Method(two_endpoints::METHODS)),
+        (_, false) => return Err(Refusal::Method(METHODS)),
     }
 
     // Who calls: asked on every request, inside a session too (rows 17, 46).
@@ -141,7 +148,16 @@ async fn permitted(
     account.asked(&asked);
 
     // A session is whose it was when it began (row 18).
-    let session = scene.unit.seal.session_of(&head.headers, &asked, &principal)?;
+    let seal = &scene.unit.seal;
+    let (mut session, mut target) = (None, None);
+    if !two_endpoints {
+        session = seal.session_of(&head.headers, &asked, &principal)?;
+    } else if asked.era == Era::Modern {
+        return Err(Refusal::Message(mcp::Refused::legacy_only()));
+    } else if head.method == Method::POST {
+        let query = head.uri.query().unwrap_or_default();
+        target = Some(proxy.endpoints.of_query(query, seal, &principal)?);
+    }
 
     // May they.
     let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
@@ -156,26 +172,40 @@ async fn permitted(
     // Upstream: without the client's token, with our own word for who it is.
     let identity = proxy.signer.sign(&principal, &config.resource).await.map_err(|_| Refusal::Unsigned)?;
     let mut headers = headers::for_upstream(&head.headers, asked.era);
+    if two_endpoints {
+        // Streams of this transport are not taken up again.
+        headers.remove(headers::LAST_EVENT_ID);
+    }
     headers.extend(session.map(|id| (headers::SESSION_ID, id)));
     account.trace.write(&mut headers);
     snapshot.identity_headers.write(&principal, &mut headers);
-    let outgoing = Outgoing { method: head.method.clone(), headers, identity, body };
+    let outgoing = Outgoing { method: head.method.clone(), target, headers, identity, body };
     let limit = Duration::from_secs(config.limits.request_seconds.into());
     let answer = proxy.upstream.send(permit, &config.upstream, outgoing, limit).await?;
 
     // What comes back.
-    let expected = match asked.action {
-        Action::List(_) | Action::Listen { .. } => Expected::List,
-        Action::Session if head.method == Method::GET => Expected::Stream,
-        _ => Expected::Opaque,
-    };
-    let session = scene.unit.seal.session_from(answer.headers(), &asked, &principal)?;
     let era = asked.era;
     let streams = response::is_event_stream(answer.headers());
     let filter =
         Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal: principal.clone(), era };
-    let mut response = response::finish(answer, expected, filter, limit).await?;
-    response.headers_mut().extend(session.map(|id| (headers::SESSION_ID, id)));
+    let response = match (two_endpoints, &head.method) {
+        (true, &Method::GET) => {
+            let (endpoints, server, path) = (&proxy.endpoints, &config.upstream, snapshot.endpoint.path.as_str());
+            Opening { endpoints, seal, server, path }.finish(answer, filter, limit).await?
+        }
+        (true, _) => two_endpoints::posted(answer, filter, limit).await?,
+        (false, method) => {
+            let expected = match asked.action {
+                Action::List(_) | Action::Listen { .. } => Expected::List,
+                Action::Session if method == Method::GET => Expected::Stream,
+                _ => Expected::Opaque,
+            };
+            let session = seal.session_from(answer.headers(), &asked, &principal)?;
+            let mut response = response::finish(answer, expected, filter, limit).await?;
+            response.headers_mut().extend(session.map(|id| (headers::SESSION_ID, id)));
+            response
+        }
+    };
     let silence = config.limits.stream_idle_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
     let held = Held { silence, admitted: Some(admitted), place };
     if !streams {

@@ -1,16 +1,17 @@
 //! An MCP handshake with the server, to see whether it speaks MCP and what tools it has: `initialize` in the newest
-//! legacy revision, or `server/discover` where that is refused. These requests are the proxy's own, fixed in form, and
-//! carry nothing of any caller; that is why they need no permit.
+//! legacy revision (on the stream of HTTP+SSE, if that is its transport), or `server/discover` where that is refused.
+//! These requests are the proxy's own, fixed in form, and carry nothing of any caller; that is why they need no permit.
 //!
 //! Does not know who wants to know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use cardea_contract::{ServerInfo, Upstream};
+use cardea_contract::{ServerInfo, Transport, Upstream};
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,7 +20,8 @@ use serde_json::{Value, json};
 use crate::headers::{METHOD, PROTOCOL_VERSION, SESSION_ID};
 use crate::identity::SigningFailed;
 use crate::mcp::{LEGACY, MODERN};
-use crate::sse::Splitter;
+use crate::sse::{Event, Splitter};
+use crate::two_endpoints::{first_event, named_by};
 use crate::upstream::{self, Outgoing};
 
 /// Most tools that are counted.
@@ -57,7 +59,12 @@ pub(crate) async fn perform(
     address: &Upstream,
     sign: impl Fn() -> Result<HeaderValue, SigningFailed>,
 ) -> Result<ServerInfo, Failure> {
-    let mut exchange = Exchange { client: upstream::client(), address, sign, headers: HeaderMap::new(), next_id: 0 };
+    let (client, headers) = (upstream::client(), HeaderMap::new());
+    let mut exchange = Exchange { client, address, sign, headers, next_id: 0, stream: None };
+    if address.transport == Transport::Sse {
+        exchange.open().await?;
+        return exchange.legacy().await;
+    }
     match exchange.legacy().await {
         Err(Failure::Refused | Failure::Status(400..=499)) => {
             exchange.headers.clear();
@@ -74,9 +81,26 @@ struct Exchange<'a, S> {
     /// Session and revision, once agreed on.
     headers: HeaderMap,
     next_id: u64,
+    /// With HTTP+SSE: where messages go, and where answers come.
+    stream: Option<(PathAndQuery, Answers)>,
 }
 
 impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
+    /// Opens the stream of HTTP+SSE.
+    async fn open(&mut self) -> Result<(), Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let answer = self.send(Method::GET, headers, Bytes::new()).await?;
+        if !answer.status().is_success() {
+            return Err(Failure::Status(answer.status().as_u16()));
+        }
+        let mut body = answer.into_body();
+        let (first, ready, splitter) = first_event(&mut body).await.map_err(|_| Failure::NotMcp)?;
+        let target = named_by(&first, self.address).and_then(|endpoint| endpoint.parse().ok());
+        self.stream = Some((target.ok_or(Failure::NotMcp)?, Answers { body, splitter, ready: ready.into() }));
+        Ok(())
+    }
+
     async fn legacy(&mut self) -> Result<ServerInfo, Failure> {
         let client = json!({"name": "cardea-proxy", "version": env!("CARGO_PKG_VERSION")});
         let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client});
@@ -157,7 +181,10 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let answer = self.post(method, &message).await?;
         let session = answer.headers().get(SESSION_ID).cloned();
-        let mut message = find(answer, id).await?;
+        let mut message = match &mut self.stream {
+            Some((_, answers)) => answers.find(id).await?,
+            None => find(answer, id).await?,
+        };
         if message.get("error").is_some() {
             return Err(Failure::Refused);
         }
@@ -179,7 +206,8 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
 
     async fn send(&self, method: Method, mut headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, Failure> {
         headers.extend(self.headers.clone());
-        let outgoing = Outgoing { method, headers, identity: (self.sign)()?, body };
+        let target = self.stream.as_ref().map(|(target, _)| target.clone());
+        let outgoing = Outgoing { method, target, headers, identity: (self.sign)()?, body };
         let request = upstream::request(self.address, outgoing).ok_or(Failure::Unreachable)?;
         self.client.request(request).await.map_err(|_| Failure::Unreachable)
     }
@@ -196,29 +224,40 @@ async fn find(answer: Response<Incoming>, id: u64) -> Result<Value, Failure> {
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"));
-    let is_it = |message: &Value| message.get("id") == Some(&json!(id)) && message.get("method").is_none();
-    let mut body = answer.into_body();
-    let (mut whole, mut splitter, mut found) = (Vec::new(), Splitter::new(MAX_BYTES), None);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Failure::Unreachable)?.into_data() else {
-            continue;
-        };
-        if stream {
-            let pushed = splitter.push(&data, |event| {
+    let body = answer.into_body();
+    if stream {
+        return Answers { body, splitter: Splitter::new(MAX_BYTES), ready: VecDeque::new() }.find(id).await;
+    }
+    let whole = Limited::new(body, MAX_BYTES).collect().await.map_err(|_| Failure::NotMcp)?;
+    serde_json::from_slice(&whole.to_bytes()).ok().filter(|message| answers(message, id)).ok_or(Failure::NotMcp)
+}
+
+fn answers(message: &Value, id: u64) -> bool {
+    message.get("id") == Some(&json!(id)) && message.get("method").is_none()
+}
+
+/// A stream on which answers come.
+struct Answers {
+    body: Incoming,
+    splitter: Splitter,
+    ready: VecDeque<Event>,
+}
+
+impl Answers {
+    /// The answer with this id.
+    async fn find(&mut self, id: u64) -> Result<Value, Failure> {
+        loop {
+            while let Some(event) = self.ready.pop_front() {
                 let message = event.data().and_then(|data| serde_json::from_slice(&data).ok());
-                found = found.take().or(message.filter(is_it));
-            });
-            pushed.map_err(|_| Failure::NotMcp)?;
-            if let Some(message) = found.take() {
-                return Ok(message);
+                if let Some(message) = message.filter(|message| answers(message, id)) {
+                    return Ok(message);
+                }
             }
-        } else if whole.len() + data.len() > MAX_BYTES {
-            return Err(Failure::NotMcp);
-        } else {
-            whole.extend_from_slice(&data);
+            let frame = self.body.frame().await.ok_or(Failure::NotMcp)?.map_err(|_| Failure::Unreachable)?;
+            let data = frame.into_data().unwrap_or_default();
+            self.splitter.push(&data, |event| self.ready.push_back(event)).map_err(|_| Failure::NotMcp)?;
         }
     }
-    serde_json::from_slice(&whole).ok().filter(is_it).ok_or(Failure::NotMcp)
 }
 
 /// A string of the server's, fit for a status: bounded, without control characters.

@@ -42,6 +42,7 @@ mod sse;
 mod stray;
 mod tls;
 mod trace;
+mod two_endpoints;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -164,6 +165,8 @@ pub(crate) struct Proxy {
     bodies: limits::Slots,
     /// Answers that were not taken to their last byte.
     unread: limits::Slots,
+    /// Where messages go, of the streams of 2024-11-05.
+    endpoints: two_endpoints::Endpoints,
     /// Told whenever what is in force has changed.
     changes: watch::Sender<()>,
     /// Streams that have no end of their own end now.
@@ -206,6 +209,7 @@ pub async fn run(
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),
         unread: limits::Slots::default(),
+        endpoints: two_endpoints::Endpoints::default(),
         changes: watch::Sender::new(()),
         stopping: shutdown.clone(),
         closing: CancellationToken::new(),

@@ -73,8 +73,17 @@ impl Refused {
         Self::new(code::HEADER_MISMATCH, message)
     }
 
+    /// The server speaks a transport that the modern era does not have.
+    pub(crate) fn legacy_only() -> Self {
+        Self::unsupported(MODERN, &LEGACY_ALL)
+    }
+
     fn version(requested: &str) -> Self {
         let supported: Vec<_> = [MODERN].into_iter().chain(LEGACY_ALL).collect();
+        Self::unsupported(requested, &supported)
+    }
+
+    fn unsupported(requested: &str, supported: &[&str]) -> Self {
         let requested: String = requested.chars().filter(char::is_ascii_graphic).take(64).collect();
         let data = json!({"supported": supported, "requested": requested});
         Self { data: Some(data), ..Self::new(code::UNSUPPORTED_VERSION, "unsupported protocol version") }

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::reply::{Body, BodyError};
 use crate::sse::{Event, Splitter};
 use crate::stray::Watch;
+use crate::two_endpoints::ENDPOINT;
 
 /// All lists there are. A result is filtered by what it holds, not by what was asked: a server may answer one question
 /// with another's answer, or replay it on a stream.
@@ -103,7 +104,7 @@ pub(crate) async fn finish(
             if let Pass::Watched(watch) = &pass {
                 said = Some(watch.said());
             }
-            Streamed { server: body, pass, ended: false }.boxed_unsync()
+            Streamed { ahead: Bytes::new(), server: body, pass, ended: false }.boxed_unsync()
         }
     };
     let mut response = Response::new(body);
@@ -114,6 +115,33 @@ pub(crate) async fn finish(
     }
     Ok(response)
 }
+
+/// Goes on with a stream of which something was read already: `told` goes out in its place, then `further` events and
+/// what `rest` makes of those to come.
+pub(crate) fn taken_up(
+    answer: Response<Incoming>,
+    told: Vec<u8>,
+    further: Vec<Event>,
+    rest: Splitter,
+    filter: Filter,
+) -> Result<Response<Body>, Unfit> {
+    if further.iter().any(|event| event.is_called(ENDPOINT)) {
+        return Err(Unfit(SECOND_ENDPOINT));
+    }
+    let mut ahead = told;
+    for event in further {
+        ahead.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
+    }
+    let (head, server) = answer.into_parts();
+    let pass = Pass::Filtered(rest, filter);
+    let mut response = Response::new(Streamed { ahead: ahead.into(), server, pass, ended: false }.boxed_unsync());
+    *response.headers_mut() = headers::for_caller(&head.headers);
+    response.headers_mut().insert(headers::ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Where messages go is told once (row 20); a client might follow any other.
+const SECOND_ENDPOINT: &str = "the server named another endpoint";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -304,6 +332,8 @@ impl HttpBody for Whole {
 
 /// A body on its way. Dropping it drops the request to the server.
 struct Streamed {
+    /// What goes out before anything else.
+    ahead: Bytes,
     server: Incoming,
     pass: Pass,
     ended: bool,
@@ -330,6 +360,9 @@ impl HttpBody for Streamed {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.ahead)))));
+        }
         while !this.ended {
             let frame = ready!(Pin::new(&mut this.server).poll_frame(context))
                 .transpose()
@@ -338,7 +371,8 @@ impl HttpBody for Streamed {
             let Some(frame) = frame else {
                 this.ended = true;
                 let Pass::Filtered(splitter, filter) = &mut this.pass else { return Poll::Ready(None) };
-                let rest = splitter.rest().and_then(|event| filter.event(event));
+                let rest = splitter.rest().filter(|event| !event.is_called(ENDPOINT));
+                let rest = rest.and_then(|event| filter.event(event));
                 return Poll::Ready(rest.map(|event| Ok(Frame::data(event.0.into()))));
             };
             // Trailers could carry what the header lists keep back.
@@ -355,12 +389,18 @@ impl HttpBody for Streamed {
                     return Poll::Ready(Some(Err("a list where none belongs".into())));
                 }
             };
+            let mut endpoint = false;
             let outcome = splitter.push(&data, |event| {
+                endpoint |= event.is_called(ENDPOINT);
                 out.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
             });
-            if let Err(error) = outcome {
+            let unfit = match outcome {
+                Err(error) => Some(error.into()),
+                Ok(()) => endpoint.then(|| SECOND_ENDPOINT.into()),
+            };
+            if let Some(unfit) = unfit {
                 this.ended = true;
-                return Poll::Ready(Some(Err(error.into())));
+                return Poll::Ready(Some(Err(unfit)));
             }
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));

@@ -15,6 +15,9 @@ use crate::mcp::Asked;
 use crate::refusal::Refusal;
 use crate::response::Unfit;
 
+/// What is sealed, so that nothing passes for the other.
+const SESSION: &str = "cardea session 1";
+const ENDPOINT: &str = "cardea endpoint 1";
 /// Length of the code in front of an id: SHA-256 in base64.
 const CODE: usize = 43;
 /// Longest id of a server's.
@@ -62,13 +65,26 @@ impl Seal {
         header.map(Some).ok_or(Unfit("the server's session id is none"))
     }
 
+    /// The endpoint for messages of a server of 2024-11-05 as it may stand in a query.
+    pub(crate) fn close_endpoint(&self, principal: &Principal, endpoint: &str) -> String {
+        let mut sealed = self.code(ENDPOINT, principal, endpoint);
+        URL_SAFE_NO_PAD.encode_string(endpoint, &mut sealed);
+        sealed
+    }
+
+    /// The server's endpoint, if this is what this caller got for it.
+    pub(crate) fn open_endpoint(&self, principal: &Principal, sealed: &str) -> Option<String> {
+        let (code, encoded) = sealed.split_at_checked(CODE)?;
+        let endpoint = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+        self.is_code(ENDPOINT, principal, &endpoint, code).then_some(endpoint)
+    }
+
     /// What the caller gets for a server's id; none if that is not one (visible ASCII, row 15).
     fn close(&self, principal: &Principal, id: &str) -> Option<String> {
         if !(1..=MAX_ID).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let mut sealed = String::with_capacity(CODE + id.len());
-        URL_SAFE_NO_PAD.encode_string(hmac::sign(&self.0, &bound(principal, id)), &mut sealed);
+        let mut sealed = self.code(SESSION, principal, id);
         sealed.push_str(id);
         Some(sealed)
     }
@@ -76,21 +92,29 @@ impl Seal {
     /// The server's id, if this is what this caller got for it.
     fn open<'a>(&self, principal: &Principal, sealed: &'a str) -> Option<&'a str> {
         let (code, id) = sealed.split_at_checked(CODE)?;
-        let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        // In constant time.
-        hmac::verify(&self.0, &bound(principal, id), &code).ok().map(|()| id)
+        self.is_code(SESSION, principal, id, code).then_some(id)
+    }
+
+    fn code(&self, purpose: &str, principal: &Principal, id: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &bound(purpose, principal, id)))
+    }
+
+    /// In constant time.
+    fn is_code(&self, purpose: &str, principal: &Principal, id: &str, code: &str) -> bool {
+        let code = URL_SAFE_NO_PAD.decode(code).unwrap_or_default();
+        hmac::verify(&self.0, &bound(purpose, principal, id), &code).is_ok()
     }
 }
 
-/// Who it is for and what it is, each with its length, so that no two of them read alike. Two issuers, or a certificate
+/// What it is for, who it is for and what it is, each with its length, so that no two of them read alike. Two issuers, or a certificate
 /// and a token, may know different callers by one name.
-fn bound(principal: &Principal, id: &str) -> Vec<u8> {
+fn bound(purpose: &str, principal: &Principal, id: &str) -> Vec<u8> {
     let kind = match &principal.evidence {
         Evidence::Token { .. } => "token",
         Evidence::ServiceAccount { .. } => "service-account",
         Evidence::Certificate { .. } => "certificate",
     };
-    let parts = ["cardea session 1", kind, principal.issuer(), &principal.subject, id];
+    let parts = [purpose, kind, principal.issuer(), &principal.subject, id];
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -122,6 +146,10 @@ mod tests {
         for other in [token("corp", "bob"), token("partner", "alice"), token("corpa", "lice"), certificate] {
             assert_eq!(seal.open(&other, &sealed), None, "{other:?}");
         }
+        let endpoint = seal.close_endpoint(&alice, "/m?a=1");
+        assert_eq!(seal.open_endpoint(&alice, &endpoint).as_deref(), Some("/m?a=1"));
+        assert_eq!(seal.open_endpoint(&token("corp", "bob"), &endpoint), None);
+        assert_eq!(seal.open_endpoint(&alice, &seal.close(&alice, "YS0x").unwrap()), None);
         let other_key = Seal::new(&[8; 32]).unwrap();
         let altered = sealed.replace("a-1", "a-2");
         for (seal, text) in [

@@ -84,6 +84,11 @@ impl Event {
         (!lines.is_empty()).then(|| lines.join(&b'\n'))
     }
 
+    /// Whether any line calls it that: a reader takes the last one, a lax one maybe another.
+    pub(crate) fn is_called(&self, name: &[u8]) -> bool {
+        lines(&self.0).any(|(line, _)| value_of(line, b"event") == Some(name))
+    }
+
     /// The same event with other data.
     pub(crate) fn with_data(&self, data: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(self.0.len());
@@ -104,11 +109,15 @@ impl Event {
     }
 }
 
-/// Value of a data line. A byte order mark may stand before the first line of a stream; a reader takes it off, so it must
-/// not hide the field's name from us.
 fn data_of(line: &[u8]) -> Option<&[u8]> {
+    value_of(line, b"data")
+}
+
+/// Value of a line with this field. A byte order mark may stand before the first line of a stream; a reader takes it off,
+/// so it must not hide the field's name from us.
+fn value_of<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-    let rest = line.strip_prefix(b"data")?;
+    let rest = line.strip_prefix(field)?;
     match rest.split_first() {
         None => Some(rest),
         Some((b':', value)) => Some(value.strip_prefix(b" ").unwrap_or(value)),
@@ -207,6 +216,22 @@ mod tests {
         let (mut splitter, mut count) = (Splitter::new(10 << 20), 0);
         splitter.push(&b"\n".repeat(4 << 20), |event| count += event.0.len()).unwrap();
         assert_eq!(count, 4 << 20);
+    }
+
+    #[test]
+    fn what_an_event_is_called() {
+        for (event, expected) in [
+            ("event: endpoint\ndata: /a\n\n", true),
+            ("data: /a\nevent:endpoint\r\n\n", true),
+            ("event: endpoint\nevent: message\n\n", true),
+            ("\u{feff}event: endpoint\n\n", true),
+            ("event: Endpoint\n\n", false),
+            ("event: endpoints\n\n", false),
+            ("data: endpoint\n\n", false),
+            (": event: endpoint\n\n", false),
+        ] {
+            assert_eq!(Event(event.into()).is_called(b"endpoint"), expected, "{event:?}");
+        }
     }
 
     #[test]

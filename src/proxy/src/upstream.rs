@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cardea_contract::{Upstream as Address, pod};
 use cardea_policy::Permit;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,6 +25,8 @@ const IDLE: Duration = Duration::from_secs(4);
 /// What is sent, without the permit.
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
+    /// Where to, if not to the server's MCP endpoint.
+    pub(crate) target: Option<PathAndQuery>,
     /// Already reduced to what may pass.
     pub(crate) headers: HeaderMap,
     pub(crate) identity: HeaderValue,
@@ -88,7 +91,11 @@ pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
 pub(crate) fn request(address: &Address, outgoing: Outgoing) -> Option<Request<Full<Bytes>>> {
     let authority = format!("127.0.0.1:{}", address.port);
     let host = HeaderValue::try_from(&authority).ok()?;
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(address.path.as_str()).build().ok()?;
+    let target = match outgoing.target {
+        Some(target) => target,
+        None => address.path.parse().ok()?,
+    };
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build().ok()?;
     let has_body = !outgoing.body.is_empty();
     let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = outgoing.method;

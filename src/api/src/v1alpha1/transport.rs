@@ -19,7 +19,7 @@ pub struct Transport {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
 
-    /// Path of the server's MCP endpoint, and of the proxy's. Default: `/mcp`.
+    /// Path of the server's MCP endpoint, and of the proxy's; with `Sse` that of the stream. Default: `/mcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub path: Option<String>,
@@ -57,8 +57,12 @@ pub struct IdentityHeaders {
 /// Kind of transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TransportType {
+    /// One endpoint, since revision 2025-03-26.
     #[default]
     StreamableHttp,
+    /// A stream and an endpoint for messages that it names (HTTP+SSE, revision 2024-11-05). Superseded; for servers that
+    /// speak nothing newer.
+    Sse,
 }
 
 impl TransportType {
@@ -66,6 +70,7 @@ impl TransportType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::StreamableHttp => "StreamableHttp",
+            Self::Sse => "Sse",
         }
     }
 }
