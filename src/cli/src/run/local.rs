@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
 use cardea_api::v1alpha1::{McpServer, reasons};
-use cardea_contract::{ProxyConfig, Upstream};
+use cardea_contract::ProxyConfig;
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
 use cardea_operator::validate::{ProxySecret, ValidatedServer, validate_at};
@@ -96,7 +96,7 @@ impl Local {
         let hosts = self.names.iter().map(|name| format!("{}:{}", bracketed(name), self.port)).collect();
         let mut config = build::configuration(&server, hosts, &self.operator);
         if let Some(url) = &self.upstream {
-            config.upstream = url.0.clone();
+            (config.upstream.port, config.upstream.path) = (url.port, url.path.clone());
         }
         Ok(Fit { credentials: self.credentials(&server)?, config, server })
     }
@@ -240,7 +240,10 @@ impl FromStr for Given {
 
 /// Where a server that runs already answers, on loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamUrl(Upstream);
+pub(crate) struct UpstreamUrl {
+    port: u16,
+    path: String,
+}
 
 impl FromStr for UpstreamUrl {
     type Err = &'static str;
@@ -257,7 +260,7 @@ impl FromStr for UpstreamUrl {
         if path.contains(['?', '#']) || path.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err("the path must be plain, without query and fragment");
         }
-        Ok(Self(Upstream { port, path }))
+        Ok(Self { port, path })
     }
 }
 
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_upstream_is_on_this_machine() {
-        let of = |text: &str| text.parse::<UpstreamUrl>().map(|url| (url.0.port, url.0.path));
+        let of = |text: &str| text.parse::<UpstreamUrl>().map(|url| (url.port, url.path));
         assert_eq!(of("http://127.0.0.1:3000/mcp"), Ok((3000, "/mcp".into())));
         assert_eq!(of("http://localhost:3000"), Ok((3000, "/".into())));
         for bad in [
