@@ -16,7 +16,7 @@ fn now() -> u64 {
 }
 
 /// What is known of alice's token, with other claims over hers; null takes one away.
-fn active(issuer: &Issuer, claims: Value) -> String {
+fn active(issuer: &Issuer, claims: &Value) -> String {
     let mut all = json!({
         "active": true, "iss": issuer.url, "sub": "alice", "aud": RESOURCE, "exp": now() + 300, "groups": ["dev"],
         "scope": "read write", "token_type": "Bearer", "client_id": "agent"
@@ -65,7 +65,7 @@ async fn status(world: &World, token: &str) -> u16 {
 async fn an_opaque_token_is_asked_about_on_every_request() {
     let issuer = Issuer::start().await;
     issuer.keys(&[&SigningKey::new("a")]);
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let world = world(&issuer, None).await;
     let answer = world.with_token(OPAQUE, tool_call("echo", json!({}))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -90,11 +90,11 @@ async fn an_opaque_token_is_asked_about_on_every_request() {
 async fn e14_introspection_that_fails_lets_nobody_in() {
     let issuer = Issuer::start().await;
     issuer.keys(&[&SigningKey::new("a")]);
-    let good = active(&issuer, json!({}));
+    let good = active(&issuer, &json!({}));
     issuer.page(ENDPOINT, &good);
     for cache_seconds in [None, Some(3600)] {
         let world = world(&issuer, cache_seconds).await;
-        let huge = active(&issuer, json!({"x": "a".repeat(300_000)}));
+        let huge = active(&issuer, &json!({"x": "a".repeat(300_000)}));
         for (what, status, body) in [
             ("500", StatusCode::INTERNAL_SERVER_ERROR, good.as_str()),
             ("401", StatusCode::UNAUTHORIZED, &good),
@@ -102,10 +102,10 @@ async fn e14_introspection_that_fails_lets_nobody_in() {
             ("a page", StatusCode::OK, "<html>"),
             ("nothing", StatusCode::OK, ""),
             ("a list", StatusCode::OK, "[]"),
-            ("active in a string", StatusCode::OK, &active(&issuer, json!({"active": "true"}))),
-            ("active as a number", StatusCode::OK, &active(&issuer, json!({"active": 1}))),
+            ("active in a string", StatusCode::OK, &active(&issuer, &json!({"active": "true"}))),
+            ("active as a number", StatusCode::OK, &active(&issuer, &json!({"active": 1}))),
             ("active is null", StatusCode::OK, r#"{"active":null}"#),
-            ("no word of active", StatusCode::OK, &active(&issuer, json!({"active": null}))),
+            ("no word of active", StatusCode::OK, &active(&issuer, &json!({"active": null}))),
             ("too much", StatusCode::OK, &huge),
         ] {
             issuer.page_with(ENDPOINT, status, body);
@@ -167,14 +167,14 @@ async fn e14_a_token_that_is_worth_nothing_here() {
         ("bound to a key", json!({"cnf": {"jkt": "AAAA"}})),
         ("bound to a certificate that is not there", json!({"cnf": {"x5t#S256": "AAAA"}})),
     ] {
-        issuer.page(ENDPOINT, &active(&issuer, claims));
+        issuer.page(ENDPOINT, &active(&issuer, &claims));
         let answer = world.with_token(OPAQUE, tool_call("echo", json!({}))).await;
         assert_eq!(answer.status, 401, "{what}: {answer:?}");
         assert!(answer.header("www-authenticate").contains("invalid_token"), "{what}");
     }
     assert!(world.server.seen().is_empty());
     for claims in [json!({}), json!({"iss": null, "exp": null, "token_type": null}), json!({"aud": ["x", RESOURCE]})] {
-        issuer.page(ENDPOINT, &active(&issuer, claims.clone()));
+        issuer.page(ENDPOINT, &active(&issuer, &claims));
         assert_eq!(status(&world, OPAQUE).await, 200, "{claims}");
     }
 }
@@ -183,7 +183,7 @@ async fn e14_a_token_that_is_worth_nothing_here() {
 async fn e14_a_revoked_token_is_dead_at_once_or_when_the_memory_ends() {
     let issuer = Issuer::start().await;
     issuer.keys(&[&SigningKey::new("a")]);
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let (at_once, remembering) = (world(&issuer, None).await, world(&issuer, Some(1)).await);
     assert_eq!((status(&at_once, OPAQUE).await, status(&remembering, OPAQUE).await), (200, 200));
     issuer.page(ENDPOINT, r#"{"active":false}"#);
@@ -195,7 +195,7 @@ async fn e14_a_revoked_token_is_dead_at_once_or_when_the_memory_ends() {
 async fn an_answer_is_remembered_no_longer_than_the_token_lives_and_asked_for_once() {
     let issuer = Issuer::start().await;
     issuer.keys(&[&SigningKey::new("a")]);
-    issuer.page(ENDPOINT, &active(&issuer, json!({"exp": now() + 3})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({"exp": now() + 3})));
     let world = world(&issuer, Some(3600)).await;
     let client = world.anonymous();
     let all = (0..20)
@@ -221,12 +221,12 @@ async fn a_jwt_is_verified_and_asked_about() {
     let world = world(&issuer, None).await;
     let token = key.token(&issuer.url, &json!({}));
     for (answer, expected) in [
-        (active(&issuer, json!({})), 200),
-        (active(&issuer, json!({"aud": null, "sub": null, "groups": null})), 200),
-        (active(&issuer, json!({"sub": "root"})), 401),
-        (active(&issuer, json!({"aud": "https://other.test"})), 401),
-        (active(&issuer, json!({"exp": now() - 1})), 401),
-        (active(&issuer, json!({"cnf": {"x5t#S256": "AAAA"}})), 401),
+        (active(&issuer, &json!({})), 200),
+        (active(&issuer, &json!({"aud": null, "sub": null, "groups": null})), 200),
+        (active(&issuer, &json!({"sub": "root"})), 401),
+        (active(&issuer, &json!({"aud": "https://other.test"})), 401),
+        (active(&issuer, &json!({"exp": now() - 1})), 401),
+        (active(&issuer, &json!({"cnf": {"x5t#S256": "AAAA"}})), 401),
         (r#"{"active":false}"#.into(), 401),
         ("{}".into(), 503),
     ] {
@@ -234,7 +234,7 @@ async fn a_jwt_is_verified_and_asked_about() {
         assert_eq!(status(&world, &token).await, expected, "{answer}");
     }
     // What does not convince by itself is not asked about.
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let asked = issuer.asked(ENDPOINT);
     let forged = SigningKey::new("a").token(&issuer.url, &json!({}));
     assert_eq!(status(&world, &forged).await, 401);
@@ -247,7 +247,7 @@ async fn a_token_of_somebody_else_is_shown_to_nobody() {
     let issuer = Issuer::start().await;
     let key = SigningKey::new("a");
     issuer.keys(&[&key]);
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let world = world(&issuer, None).await;
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     for token in [
@@ -271,7 +271,7 @@ async fn an_opaque_token_bound_to_a_certificate_needs_it() {
     let owner = world.authority.sign(1, "agent", &["spiffe://cluster.local/ns/a/sa/b"]);
     let other = world.authority.sign(2, "agent", &["spiffe://cluster.local/ns/a/sa/b"]);
     let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(&owner.der));
-    issuer.page(ENDPOINT, &active(&issuer, json!({"cnf": {"x5t#S256": thumbprint}})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({"cnf": {"x5t#S256": thumbprint}})));
     let call = || with_header(tool_call("echo", json!({})), "authorization", &format!("Bearer {OPAQUE}"));
     // Remembered or not, it is the connection's certificate that counts.
     for _ in 0..2 {
@@ -285,7 +285,7 @@ async fn an_opaque_token_bound_to_a_certificate_needs_it() {
 async fn e36_a_client_secret_that_is_rotated_counts_at_once() {
     let issuer = Issuer::start().await;
     issuer.keys(&[&SigningKey::new("a")]);
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let world = world(&issuer, None).await;
     secret(&world, "new");
     assert_eq!(status(&world, OPAQUE).await, 200);
@@ -303,7 +303,7 @@ async fn e36_a_client_secret_that_is_rotated_counts_at_once() {
 #[tokio::test]
 async fn an_issuer_without_keys_is_asked_all_the_same() {
     let issuer = Issuer::start().await;
-    issuer.page(ENDPOINT, &active(&issuer, json!({})));
+    issuer.page(ENDPOINT, &active(&issuer, &json!({})));
     let world = world(&issuer, None).await;
     let metadata =
         json!({"issuer": issuer.url, "introspection_endpoint": format!("{}{ENDPOINT}", issuer.url)}).to_string();

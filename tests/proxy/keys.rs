@@ -220,7 +220,8 @@ async fn a_token_that_was_good_is_judged_by_the_keys_and_settings_of_now() {
     let world = World::start().await;
     let token = world.token(&json!({}));
     let another = SigningKey::new(&world.key.kid).jwk();
-    let changes: [(&str, &dyn Fn(&mut Value)); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let changes: [(&str, Change<'_>); 4] = [
         ("another key of that name", &|issuers| issuers[0]["keys"]["inline"]["jwks"]["keys"] = json!([another])),
         ("another audience", &|issuers| issuers[0]["audiences"] = json!(["https://other.test/mcp"])),
         ("another issuer", &|issuers| issuers[0]["url"] = json!("https://other.test")),

@@ -117,7 +117,8 @@ async fn what_was_asked_for_in_time_is_answered() {
 
 #[tokio::test]
 async fn e35_a_stream_ends_when_it_would_not_be_opened_any_more() {
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 4] = [
         ("the issuer is gone", |config| config["authentication"]["issuers"] = json!([])),
         ("another audience", |config| config["authentication"]["issuers"][0]["audiences"] = json!(["other"])),
         ("another name for her", |config| {

@@ -12,7 +12,7 @@ fn token(letter: &str) -> String {
     format!("cardea_{}", letter.repeat(43))
 }
 
-fn entry(token: &str, more: Value) -> Value {
+fn entry(token: &str, more: &Value) -> Value {
     let digest: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut entry = json!({"subject": "ci", "sha256": digest, "groups": ["dev"]});
     for (name, value) in more.as_object().unwrap() {
@@ -49,7 +49,7 @@ async fn a_static_token_is_somebody_with_groups_and_attributes() {
     let (plain, platform) = (token("a"), token("b"));
     let attributes =
         json!({"subject": "deployer", "groups": [], "scopes": ["deploy:write"], "attributes": {"team": ["platform"]}});
-    let world = world(&[entry(&plain, json!({})), entry(&platform, attributes)]).await;
+    let world = world(&[entry(&plain, &json!({})), entry(&platform, &attributes)]).await;
     assert_eq!(status(&world, &plain, "echo").await, 200);
     let line = world.last_line();
     assert_eq!((&line["subject"], &line["issuer"]), (&json!("ci"), &json!("static")));
@@ -66,10 +66,10 @@ async fn tokens_that_the_file_does_not_know_or_know_any_more() {
     let (good, ended) = (token("a"), token("b"));
     let (short, plain) = ("cardea_short".to_owned(), "p".repeat(50));
     let world = world(&[
-        entry(&good, json!({"notAfter": "2100-01-01T00:00:00Z"})),
-        entry(&ended, json!({"notAfter": "2020-01-01T00:00:00Z"})),
-        entry(&short, json!({})),
-        entry(&plain, json!({})),
+        entry(&good, &json!({"notAfter": "2100-01-01T00:00:00Z"})),
+        entry(&ended, &json!({"notAfter": "2020-01-01T00:00:00Z"})),
+        entry(&short, &json!({})),
+        entry(&plain, &json!({})),
     ])
     .await;
     assert_eq!(status(&world, &good, "echo").await, 200);
@@ -84,7 +84,7 @@ async fn tokens_that_the_file_does_not_know_or_know_any_more() {
         ("in capitals", &good.to_uppercase(), "token-malformed"),
         (
             "the digest itself",
-            &format!("cardea_{}", entry(&good, json!({}))["sha256"].as_str().unwrap()),
+            &format!("cardea_{}", entry(&good, &json!({}))["sha256"].as_str().unwrap()),
             "token-unknown",
         ),
     ] {
@@ -97,14 +97,14 @@ async fn tokens_that_the_file_does_not_know_or_know_any_more() {
 #[tokio::test]
 async fn nobody_has_a_static_token_where_none_are_taken() {
     let world = World::start().await;
-    write(&world, &[entry(&token("a"), json!({}))]);
+    write(&world, &[entry(&token("a"), &json!({}))]);
     assert_eq!(status(&world, &token("a"), "echo").await, 401);
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_good_keeps_the_former_and_is_named() {
     let good = token("a");
-    let world = world(&[entry(&good, json!({}))]).await;
+    let world = world(&[entry(&good, &json!({}))]).await;
     eventually("the token is known", async || status(&world, &good, "echo").await == 200).await;
     for (text, expected) in [
         ("{".to_owned(), "not JSON of the documented form"),
@@ -137,7 +137,7 @@ async fn a_missing_file_lets_nobody_in_and_shuts_nobody_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e36_tokens_rotate_under_load_without_a_gap() {
     let tokens: Vec<String> = ["a", "b", "c"].map(token).into();
-    let world = Arc::new(world(&[entry(&tokens[0], json!({}))]).await);
+    let world = Arc::new(world(&[entry(&tokens[0], &json!({}))]).await);
     eventually("the first is known", async || status(&world, &tokens[0], "echo").await == 200).await;
     let (current, stop, done, failed) = (
         Arc::<AtomicUsize>::default(),
@@ -163,10 +163,10 @@ async fn e36_tokens_rotate_under_load_without_a_gap() {
     for next in 1..tokens.len() {
         let reached = done.load(Ordering::Relaxed) + 20;
         eventually("calls are served", async || done.load(Ordering::Relaxed) > reached).await;
-        write(&world, &[entry(&tokens[next - 1], json!({})), entry(&tokens[next], json!({}))]);
+        write(&world, &[entry(&tokens[next - 1], &json!({})), entry(&tokens[next], &json!({}))]);
         eventually("both are known", async || status(&world, &tokens[next], "echo").await == 200).await;
         current.store(next, Ordering::SeqCst);
-        write(&world, &[entry(&tokens[next], json!({}))]);
+        write(&world, &[entry(&tokens[next], &json!({}))]);
         eventually("the former is forgotten", async || status(&world, &tokens[next - 1], "echo").await == 401).await;
     }
     stop.store(true, Ordering::Relaxed);
