@@ -40,6 +40,27 @@ pub(crate) enum Limit {
     SilentAnswer,
 }
 
+impl Limit {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Concurrent,
+        Self::ConcurrentPerPrincipal,
+        Self::StreamsPerPrincipal,
+        Self::RatePerServer,
+        Self::RatePerPrincipal,
+        Self::RatePerTool,
+        Self::FailuresPerPeer,
+        Self::Body,
+        Self::Head,
+        Self::SlowBody,
+        Self::Unread,
+        Self::ConnectionsPerPeer,
+        Self::Handshake,
+        Self::IdleConnection,
+        Self::Stalled,
+        Self::SilentAnswer,
+    ];
+}
+
 /// How long others may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {

@@ -150,6 +150,9 @@ impl Metrics {
         registry.register("answers", "Answers to permitted requests by how they ended", this.answers.clone());
         registry.register("request_bytes", "Bytes of the bodies of permitted requests", this.request_bytes.clone());
         registry.register("answer_bytes", "Bytes of the bodies of answers to them", this.answer_bytes.clone());
+        for limit in Limit::ALL {
+            drop(this.limits.get_or_create(&LimitLabels { limit }));
+        }
         registry.register("limits_met", "What was refused or ended by a limit", this.limits.clone());
         registry.register("config_reloads", "Changed configuration files", this.config_reloads.clone());
         registry.register("tls_reloads", "Changed certificates or trust bundles", this.tls_reloads.clone());
