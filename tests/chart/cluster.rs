@@ -26,7 +26,8 @@ pub(crate) fn install_crds() {
 }
 
 fn await_crds() {
-    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "mcpservers.cardea.dev"]);
+    let crds = ["mcpservers.cardea.dev", "mcpauthpolicies.cardea.dev"];
+    kubectl(&[&["wait", "--for=condition=Established", "--timeout=30s", "crd"], &crds[..]].concat());
 }
 
 fn uninstall(release: &str) {

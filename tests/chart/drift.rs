@@ -1,6 +1,9 @@
 //! What is written twice says the same twice. `UPDATE=1` rewrites the copies.
 
+use std::collections::BTreeMap;
 use std::sync::Once;
+
+use serde_json::Value;
 
 use crate::tools::{documents, files, render, repository, text, variable};
 
@@ -55,10 +58,13 @@ fn is_up_to_date(path: &str, wanted: &str) {
 
 #[test]
 fn the_chart_adds_nothing_to_the_crds_but_that_they_are_kept() {
-    let own: Vec<_> = crds().iter().flat_map(|(_, crd)| documents(crd)).collect();
-    assert_eq!(documents(&render("cardea-crds", &["keep=false"])), own);
-    let mut kept = documents(&render("cardea-crds", &[]));
-    for crd in &mut kept {
+    let named = |objects: &str| -> BTreeMap<String, Value> {
+        documents(objects).into_iter().map(|crd| (crd["metadata"]["name"].to_string(), crd)).collect()
+    };
+    let own: BTreeMap<String, Value> = crds().iter().flat_map(|(_, crd)| named(crd)).collect();
+    assert_eq!(named(&render("cardea-crds", &["keep=false"])), own);
+    let mut kept = named(&render("cardea-crds", &[]));
+    for crd in kept.values_mut() {
         let annotations = crd["metadata"].as_object_mut().unwrap().remove("annotations").unwrap();
         assert_eq!(annotations, serde_json::json!({"helm.sh/resource-policy": "keep"}));
     }

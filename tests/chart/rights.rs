@@ -103,6 +103,7 @@ fn the_operator_uses_every_right_it_has_and_lacks_none() {
     an_event_that_comes_again_is_counted_up();
     without_a_right_on_secrets_the_server_says_so();
     its_children_are_gone();
+    a_policy_goes_with_the_last_server_that_uses_it();
     operator.stop();
 
     let asked = asked(audited_before);
@@ -158,7 +159,7 @@ fn every_example_becomes_what_it_shall_be() {
                 ["kubernetesSecret:", "clientSecretRef:", "secretRef:"].iter().any(|field| example.contains(field));
             let secrets = if names_secrets { "Mounted" } else { "NoneDeclared" };
             condition_is("tools", "notes", "SecretsReady", "True", secrets)?;
-            let has_issuer = example.contains("    issuers:");
+            let has_issuer = example.contains("  issuers:");
             let opened = if has_issuer { ("False", "Opened") } else { ("True", "Closed") };
             condition_is("tools", "notes", "Hardened", opened.0, opened.1)?;
             children("tools", "notes")
@@ -172,6 +173,15 @@ fn a_server_is_deleted() {
     kubectl_with(&["create", "--filename=-"], &server("tools", "former", &json!({})));
     eventually("the server stands", || children("tools", "former"));
     kubectl(&["delete", "mcpservers.cardea.dev", "former", "--namespace=tools"]);
+}
+
+/// Also because nobody could release it once the operator has stopped.
+fn a_policy_goes_with_the_last_server_that_uses_it() {
+    kubectl(&["delete", "mcpauthpolicies.cardea.dev", "company", "--namespace=tools", "--wait=false"]);
+    let policy = object(&["mcpauthpolicies.cardea.dev", "company", "--namespace=tools"]).unwrap();
+    assert_eq!(policy["metadata"]["finalizers"], json!(["cardea.dev/in-use"]));
+    kubectl(&["delete", "mcpservers.cardea.dev", "calendar", "--namespace=tools"]);
+    eventually("the policy is gone", || gone("mcpauthpolicies.cardea.dev", "company"));
 }
 
 fn its_children_are_gone() {

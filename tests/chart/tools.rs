@@ -150,7 +150,7 @@ pub(crate) fn cluster() -> Option<MutexGuard<'static, ()>> {
     for release in ["cardea", "cardea-crds"] {
         succeed(&mut helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found", "--wait"]), None);
     }
-    kubectl(&["delete", "crd", "mcpservers.cardea.dev", "--ignore-not-found"]);
+    kubectl(&["delete", "crd", "mcpservers.cardea.dev", "mcpauthpolicies.cardea.dev", "--ignore-not-found"]);
     kubectl(&["delete", "namespace", SYSTEM, "tools", "elsewhere", "--ignore-not-found"]);
     Some(turn)
 }

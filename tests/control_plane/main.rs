@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value without the member gives null, and a test may fail")]
 
+mod auth_policies;
 mod bed;
 mod children;
 mod lifecycle;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let missing = cluster::tier().is_none().then_some("no cluster was started (`make test` does)");
     let bed = bed::Bed::lazily();
     let trials = [
+        auth_policies::trials(&bed, &runtime),
         children::trials(&bed, &runtime),
         lifecycle::trials(&bed, &runtime),
         refusal::trials(&bed, &runtime),

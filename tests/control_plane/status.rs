@@ -56,6 +56,7 @@ async fn every_condition_is_there_and_of_this_generation(bed: &Bed) -> anyhow::R
         "PolicyReady",
         "WorkloadAvailable",
         "Verified",
+        "LoginReady",
         "Hardened",
         "Reconciling",
         "Stalled",

@@ -53,3 +53,34 @@ fn every_rule_has_a_case() {
         assert!(cases.iter().any(|case| message.contains(&case.says)), "no case in refused.yaml for: {message}");
     }
 }
+
+fn policy_schema() -> Value {
+    let crds = manifests::crds();
+    let (_, crd) = crds.iter().find(|(file, _)| *file == "cardea.dev_mcpauthpolicies.yaml").unwrap();
+    json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
+}
+
+#[test]
+fn a_policy_says_what_a_server_can_say_for_itself_and_by_the_same_rules() {
+    let mut inline = schema()["properties"]["spec"]["properties"]["auth"].take();
+    let policy = policy_schema()["properties"]["spec"].take();
+    let excluded: Vec<String> = policy["properties"].as_object().unwrap().keys().cloned().collect();
+    inline["properties"].as_object_mut().unwrap().remove("policyRef").unwrap();
+    let rules = inline["x-kubernetes-validations"].as_array_mut().unwrap();
+    let alone = rules.iter().position(|rule| rule["rule"].as_str().unwrap().contains("policyRef")).unwrap();
+    let alone = rules.remove(alone);
+    assert_eq!(inline["properties"], policy["properties"]);
+    assert_eq!(inline["x-kubernetes-validations"], policy["x-kubernetes-validations"]);
+    for member in excluded {
+        let named = format!("has(self.{member})");
+        assert!(alone["rule"].as_str().unwrap().contains(&named), "policyRef does not exclude {member}");
+    }
+}
+
+#[test]
+fn no_rule_of_a_policy_names_a_field_of_a_server() {
+    assert!(
+        !policy_schema()["properties"]["spec"].to_string().contains("spec.auth."),
+        "a policy's message names a field that it has not"
+    );
+}

@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod allowances;
+mod anonymous;
 mod attacks;
 mod audit;
 mod canaries;
@@ -23,6 +24,7 @@ mod laggards;
 mod leases;
 mod limits;
 mod lists;
+mod logins;
 mod messages;
 mod reload;
 mod report;

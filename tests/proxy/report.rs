@@ -16,6 +16,9 @@ async fn the_report_says_what_is_in_force() {
     let world = World::start().await;
     let report = world.report().await;
     assert_eq!(report["generation"], 1);
+    let file: String =
+        sha2::Sha256::digest(world.config.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(report["configuration"], file);
     assert_eq!(report["leaf"]["serial"], "0abc");
     assert!(report["leaf"]["notAfter"].as_i64().unwrap() > 1_800_000_000);
     let digest: String = sha2::Sha256::digest(&world.authority.pem).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod auth_policy;
 pub mod conditions;
 mod limits;
 mod network;
@@ -16,15 +17,18 @@ mod workload;
 
 pub use access::{Access, AccessRule, ClaimMatch, Effect, PrincipalMatch, ServiceAccountName};
 pub use auth::{
-    AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts,
-    McpAuthPolicySpec, StaticTokens,
+    AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts, StaticTokens,
 };
+pub use auth_policy::{McpAuthPolicy, McpAuthPolicySpec, McpAuthPolicyStatus, PolicyUser};
 pub use limits::{Audit, AuditLevel, Limits, Rate, Rates, Redact};
 pub use network::{Egress, EgressDestination, Ingress, Network};
 pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};
 pub use server::{McpServer, McpServerSpec};
 pub use source::{Image, PullPolicy, Source};
-pub use status::{Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool};
+pub use status::{
+    Address, Certificate, ClientRegistration, IssuerMetadata, IssuerStatus, McpServerStatus, NetworkStatus,
+    SecretStatus, ServerInfo, Tool,
+};
 pub use tls::{Builtin, CertificateIssuer, ClientAuth, Tls};
 pub use transport::{IdentityHeaders, Transport, TransportType};
 pub use workload::Workload;

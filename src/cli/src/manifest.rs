@@ -1,4 +1,4 @@
-//! From a file of YAML to one `McpServer`, with the checks that an API server makes at apply: no unknown field, types and
+//! From a file of YAML to one `McpServer` and the policy that it names, with the checks that an API server makes at apply: no unknown field, types and
 //! bounds of the schema, validation rules.
 //!
 //! Does not know what a manifest refers to, nor what is made of it.
@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use cardea_api::v1alpha1::McpServer;
+use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
 use cardea_operator::manifests;
+use cardea_operator::policy_users::policy_of;
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
 /// # Errors
 /// All that is wrong with it, each with its field.
 pub(crate) fn server(text: &str, name: Option<&str>) -> anyhow::Result<McpServer> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("the manifest is not YAML")?;
+    let documents = documents(text)?;
     let named = |document: &Value| name.is_none_or(|name| document.pointer("/metadata/name") == Some(&json!(name)));
     let mut servers = documents.into_iter().filter(|it| it.get("kind") == Some(&json!("McpServer")) && named(it));
     let server = match (servers.next(), servers.next()) {
@@ -52,9 +53,28 @@ pub(crate) fn server(text: &str, name: Option<&str>) -> anyhow::Result<McpServer
     serde_json::from_value(server).context("the manifest does not read as an McpServer")
 }
 
-/// Everything that the CRD says of a manifest.
+/// The `McpAuthPolicy` that a server of these documents names, if it is among them.
+///
+/// # Errors
+/// All that is wrong with it, each with its field.
+pub(crate) fn auth_policy(text: &str, server: &McpServer) -> anyhow::Result<Option<McpAuthPolicy>> {
+    let Some(name) = policy_of(server) else { return Ok(None) };
+    let fits = |document: &Value| {
+        document.get("kind") == Some(&json!("McpAuthPolicy"))
+            && document.pointer("/metadata/name") == Some(&json!(name))
+    };
+    let Some(policy) = documents(text)?.into_iter().find(fits) else { return Ok(None) };
+    check(&policy).with_context(|| format!("McpAuthPolicy {name:?}"))?;
+    serde_json::from_value(policy).context("the manifest does not read as an McpAuthPolicy")
+}
+
+fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
+    serde_saphyr::from_multiple(text).context("the manifest is not YAML")
+}
+
+/// Everything that its CRD says of a manifest.
 fn check(server: &Value) -> anyhow::Result<()> {
-    let schema = schema()?;
+    let schema = schema(server.get("kind").and_then(Value::as_str).unwrap_or_default())?;
     let mut closed = schema.clone();
     close(&mut closed);
     if let Some(Value::Object(members)) = closed.get_mut("properties") {
@@ -72,9 +92,10 @@ fn check(server: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn schema() -> anyhow::Result<Value> {
+fn schema(kind: &str) -> anyhow::Result<Value> {
     let crds = manifests::crds();
-    let (_, crd) = crds.iter().find(|(_, crd)| crd.spec.names.kind == "McpServer").context("no CRD of McpServer")?;
+    let (_, crd) =
+        crds.iter().find(|(_, crd)| crd.spec.names.kind == kind).with_context(|| format!("no CRD of {kind:?}"))?;
     let version = crd.spec.versions.iter().find(|version| version.name == "v1alpha1").context("no v1alpha1")?;
     Ok(json!(version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref())))
 }
@@ -127,6 +148,18 @@ mod tests {
         assert!(says(&twice).contains("--server NAME"));
         assert_eq!(server(&twice, Some("second")).unwrap().metadata.name.unwrap(), "second");
         assert!(says(other).contains("no McpServer"));
+    }
+
+    #[test]
+    fn a_policy_is_found_beside_its_server() {
+        let using = format!("{SMALLEST}  auth: {{policyRef: {{name: corp}}}}\n");
+        let server = server(&using, None).unwrap();
+        assert!(auth_policy(&using, &server).unwrap().is_none());
+        let policy = "---\napiVersion: cardea.dev/v1alpha1\nkind: McpAuthPolicy\nmetadata: {name: corp}\nspec:\n";
+        let found = auth_policy(&format!("{using}{policy}  clientCertificates: {{}}\n"), &server).unwrap().unwrap();
+        assert!(found.spec.client_certificates.is_some());
+        let wrong = auth_policy(&format!("{using}{policy}  clientCertificate: {{}}\n"), &server).unwrap_err();
+        assert!(format!("{wrong:#}").contains("clientCertificate"), "{wrong:#}");
     }
 
     #[test]

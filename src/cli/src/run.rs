@@ -89,8 +89,9 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
     let text = manifest::text(&flags.filename)?;
     let server = manifest::server(&text, flags.server.as_deref())?;
+    let policy = manifest::auth_policy(&text, &server)?;
     let local = Local::new(&flags, &server, address)?;
-    let fit = local.fit(server, 1)?;
+    let fit = local.fit(server, policy, 1)?;
 
     let folder = Folder::create(&local)?;
     folder.put(&fit)?;
@@ -152,8 +153,12 @@ async fn serve(
         connection::hint(local, &current.server);
         let next = loop {
             let text = watch.changed().await;
-            let server = text.and_then(|text| manifest::server(&text, flags.server.as_deref()));
-            match server.and_then(|server| local.fit(server, generation)) {
+            let next = text.and_then(|text| {
+                let server = manifest::server(&text, flags.server.as_deref())?;
+                let policy = manifest::auth_policy(&text, &server)?;
+                local.fit(server, policy, generation)
+            });
+            match next {
                 Ok(fit) => break fit,
                 Err(problem) => tracing::error!("{problem:#}: the former manifest stays in force"),
             }

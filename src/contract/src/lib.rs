@@ -13,4 +13,6 @@ pub use proxy::{
     AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, IdentityHeaders, Introspection, Issuer, KeySource,
     Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, TokenKind, Transport, Upstream,
 };
-pub use report::{Handshake, HandshakeFailure, Leaf, ProxyReport, ServerInfo};
+pub use report::{
+    AuthorizationServer, Handshake, HandshakeFailure, Leaf, LoginSupport, ProxyReport, ServerInfo, ServerMetadata,
+};

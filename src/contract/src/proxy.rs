@@ -111,6 +111,9 @@ pub struct Authentication {
     /// Whether the tokens in [`pod::STATIC_TOKENS`](crate::pod::STATIC_TOKENS) are taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub static_tokens: bool,
+    /// Whether a caller without any credential is let in, as nobody in particular.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_anonymous: bool,
 }
 
 /// One issuer of JWT bearer tokens.
@@ -238,8 +241,11 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum PrincipalMatch {
-    /// Everyone with a verified identity.
+    /// Everyone with a verified identity. A Deny for them is one for callers without credentials too: whoever may not do
+    /// something as somebody would do it as nobody.
     AnyAuthenticated,
+    /// Callers without any credential, and nobody else.
+    Anonymous,
     /// The subject of a token of that issuer, or of any issuer.
     Subject {
         /// Exact subject.

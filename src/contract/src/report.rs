@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct ProxyReport {
     /// Generation of the configuration in force.
     pub generation: i64,
+    /// SHA-256 (hex) of the configuration file in force.
+    #[serde(default)]
+    pub configuration: String,
     /// Why the newest configuration file is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_config: Option<String>,
@@ -20,12 +23,52 @@ pub struct ProxyReport {
     /// Why the newest file of static tokens is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_static_tokens: Option<String>,
+    /// What the metadata of authorization servers says to clients, as far as it was read or tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_servers: Vec<AuthorizationServer>,
     /// SHA-256 (hex) of the trust bundle in force.
     pub trust_bundle: String,
     /// The certificate that the proxy serves.
     pub leaf: Leaf,
     /// What the server answered to an MCP handshake.
     pub handshake: Handshake,
+}
+
+/// An authorization server, as its metadata describes it (RFC 8414, OpenID Connect Discovery).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorizationServer {
+    /// Name of the issuer in the configuration.
+    pub name: String,
+    /// What came of reading its metadata.
+    pub metadata: ServerMetadata,
+}
+
+/// What came of reading an authorization server's metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServerMetadata {
+    /// It was read.
+    Read(LoginSupport),
+    /// It names another issuer than the one configured, so that nothing of it counts (RFC 8414 section 3.3).
+    OtherIssuer,
+    /// It could not be had, or is none.
+    Unreadable,
+}
+
+/// What of an authorization server's metadata decides whether an MCP client can log in there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of the metadata")]
+pub struct LoginSupport {
+    /// `registration_endpoint`: clients register themselves (RFC 7591).
+    pub dynamic_registration: bool,
+    /// `client_id_metadata_document_supported`: a client's id is the URL of a document about it.
+    pub client_id_metadata_documents: bool,
+    /// `code_challenge_methods_supported` holds `S256` (RFC 7636); clients of MCP refuse to go on without.
+    pub pkce_s256: bool,
+    /// `authorization_response_iss_parameter_supported` (RFC 9207).
+    pub issuer_parameter: bool,
 }
 
 /// A certificate being served.

@@ -35,13 +35,15 @@ pub struct Desired<Stage> {
     pub objects: Vec<Object>,
     /// Objects that stay as they are.
     pub kept: Vec<(Kind, String)>,
+    /// SHA-256 (hex) of the proxy's configuration file.
+    pub configuration: String,
     stage: PhantomData<Stage>,
 }
 
 impl Desired<Prepared> {
     /// To be called when every object stands.
     pub(crate) fn applied(self) -> Desired<Applied> {
-        Desired { objects: self.objects, kept: self.kept, stage: PhantomData }
+        Desired { objects: self.objects, kept: self.kept, configuration: self.configuration, stage: PhantomData }
     }
 }
 
@@ -59,9 +61,10 @@ pub struct Object {
 
 /// The objects of a server.
 pub fn build(server: &ValidatedServer, material: &Material, installation: &Installation) -> Desired<Prepared> {
+    let configuration = configuration::file(server, installation);
     let mut objects = vec![
         object(server.owner(), Kind::NetworkPolicy, &server.name, network_policy::spec(server, installation)),
-        object(server.owner(), Kind::ConfigMap, &config_map(&server.name), configuration::data(server, installation)),
+        object(server.owner(), Kind::ConfigMap, &config_map(&server.name), configuration::data(&configuration)),
         object(server.owner(), Kind::ConfigMap, &trust_config_map(&server.name), trust_data(server, material)),
         object(server.owner(), Kind::Service, &server.name, service(server)),
     ];
@@ -75,7 +78,8 @@ pub fn build(server: &ValidatedServer, material: &Material, installation: &Insta
         LeafMaterial::Issued(issued) => objects.push(certificate(server.owner(), issued)),
     }
     objects.push(object(server.owner(), Kind::Deployment, &server.name, workload::deployment(server, installation)));
-    Desired { objects, kept, stage: PhantomData }
+    let configuration = Sha256::digest(configuration).iter().map(|byte| format!("{byte:02x}")).collect();
+    Desired { objects, kept, configuration, stage: PhantomData }
 }
 
 /// The Secret with a new leaf.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cardea_api::v1alpha1::{McpServer, reasons};
+use cardea_api::v1alpha1::McpServer;
+use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_pki::{Authority, PkiError};
 use futures::{StreamExt, TryStreamExt, future};
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, ApplyError};
+use crate::auth_policies::AuthPolicies;
 use crate::build::{build, certificate};
 use crate::children::ServerKey;
 use crate::cluster_issuer::ClusterIssuer;
@@ -29,6 +31,7 @@ use crate::material;
 use crate::metrics::Metrics;
 use crate::news;
 use crate::observe::{self, Observed};
+use crate::policy_users::policy_of;
 use crate::publish::{Published, Publisher};
 use crate::status::{Outcome, status};
 use crate::validate::validate;
@@ -53,6 +56,8 @@ pub struct Context {
     pub authority: Arc<Authority>,
     /// What the watches remember.
     pub watches: Watches,
+    /// Policies that several servers share.
+    pub auth_policies: AuthPolicies,
     /// What proxies report.
     pub inquiry: Inquiry,
     /// Who signs ServiceAccount tokens.
@@ -106,6 +111,7 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .modify(|server| server.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(move |event| {
+            forgetting.auth_policies.hear(event);
             if let watcher::Event::Delete(server) = event {
                 forgetting.forget(&(server.namespace().unwrap_or_default(), server.name_any()), &remaining);
             }
@@ -171,7 +177,8 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         Ok(server) => Arc::new(server.clone()),
         Err(invalid) => {
             let error = ReconcileError::Unreadable(invalid.error.clone());
-            news::unreadable(&context.recorder, &guarded.object_ref(&()), error.reason(), &error.to_string()).await;
+            let reference = guarded.object_ref(&());
+            news::warn(&context.recorder, &reference, condition::ACCEPTED, error.reason(), &error.to_string()).await;
             return Err(error);
         }
     };
@@ -189,26 +196,28 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     };
 
     // observe: client required
+    let auth_policy = policy_of(&server).and_then(|policy| context.auth_policies.get(&namespace, &policy));
     let observed = Observed {
         children: context.watches.children.of(&key),
         workload: context.watches.workloads.of(&key),
         answers: context.inquiry.answers(&key),
-        authorities: observe::authorities(&context.client, &server, &namespace).await?,
+        authorities: observe::authorities(&context.client, &server, auth_policy.as_deref(), &namespace).await?,
         missing_secrets: if may_use_secrets {
-            observe::missing_secrets(&context.client, &server, &namespace).await?
+            observe::missing_secrets(&context.client, &server, auth_policy.as_deref(), &namespace).await?
         } else {
             Default::default()
         },
         may_use_secrets,
         cluster_issuer: context.cluster_issuer.borrow().clone(),
+        auth_policy,
         server,
         namespace,
         name,
         uid,
     };
-    context.inquiry.follow(&key, targets(&observed));
     let now = Timestamp::now();
     if observed.server.spec.suspend == Some(true) {
+        context.inquiry.follow(&key, targets(&observed, None));
         let published = context.publish(&observed, &Outcome::Suspended, now).await?;
         context.metrics.reconciled(published.reason, started.elapsed());
         return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
@@ -226,6 +235,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
+            context.inquiry.follow(&key, targets(&observed, None));
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
             // What runs is left alone, and must not end with its certificate.
@@ -248,6 +258,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         }
     };
     let desired = build(&server, &material, &context.installation);
+    context.inquiry.follow(&key, targets(&observed, Some(&desired.configuration)));
 
     // apply: client required
     let applied = match applier.apply(desired, &observed.children).await {
@@ -284,11 +295,11 @@ fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, cont
     Action::requeue(pause.min(LONGEST_BACKOFF))
 }
 
-fn targets(observed: &Observed) -> Targets {
+fn targets(observed: &Observed, configuration: Option<&str>) -> Targets {
     let pods = observed.workload.pods.iter();
     Targets {
         proxies: pods.filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?))).collect(),
-        generation: observed.server.metadata.generation.unwrap_or_default(),
+        configuration: configuration.map(str::to_owned),
     }
 }
 

@@ -42,8 +42,8 @@ pub enum Answer {
 pub struct Targets {
     /// Addresses of its proxies, by pod.
     pub proxies: BTreeMap<String, String>,
-    /// Generation that they should enforce. Until they do they are asked more often.
-    pub generation: i64,
+    /// Digest of the configuration that they should have in force, if it is known. Until they do they are asked more often.
+    pub configuration: Option<String>,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -159,7 +159,7 @@ impl Inquiry {
                     };
                     let pause = if known.targets != targets {
                         Duration::ZERO
-                    } else if answers.values().all(|answer| answer.is_well(targets.generation)) {
+                    } else if answers.values().all(|answer| answer.is_well(targets.configuration.as_deref())) {
                         known.pause = UNWELL;
                         WELL
                     } else {
@@ -212,11 +212,11 @@ struct Round {
 }
 
 impl Answer {
-    fn is_well(&self, generation: i64) -> bool {
+    fn is_well(&self, configuration: Option<&str>) -> bool {
         match self {
             Self::Report(report) => {
                 matches!(report.handshake, cardea_contract::Handshake::Succeeded(_))
-                    && report.generation == generation
+                    && configuration.is_none_or(|wanted| report.configuration == wanted)
                     && report.rejected_config.is_none()
                     && report.issuers_without_keys.is_empty()
             }
@@ -318,7 +318,7 @@ mod tests {
 
     /// A pod at which nobody listens.
     fn pod(name: &str) -> Targets {
-        Targets { proxies: [(name.to_owned(), "127.0.0.254".to_owned())].into(), generation: 1 }
+        Targets { proxies: [(name.to_owned(), "127.0.0.254".to_owned())].into(), configuration: None }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod auth_policies;
 pub mod authority;
 pub mod build;
 pub mod children;
@@ -20,6 +21,7 @@ pub mod news;
 pub mod observe;
 pub mod ownership;
 pub mod pods;
+pub mod policy_users;
 pub mod publish;
 pub mod status;
 pub mod validate;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cardea_operator::admin::{self, Readiness};
+use cardea_operator::auth_policies::AuthPolicies;
 use cardea_operator::controller::{self, Context};
 use cardea_operator::inquiry::{Identity, Inquiry};
 use cardea_operator::installation::Installation;
@@ -200,21 +201,25 @@ async fn lead(
     let (publish, mut cluster_issuer) = watch::channel(None);
     tasks.spawn(cluster_issuer::follow(client.clone(), publish));
     let (inquiry, commands) = Inquiry::new();
-    tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake));
+    tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake.clone()));
+    let recorder =
+        Recorder::new(client.clone(), Reporter { controller: "cardea-operator".to_owned(), instance: Some(instance) });
+    let (auth_policies, kept) =
+        AuthPolicies::new(client.clone(), recorder.clone(), metrics.clone(), wake.clone(), stop.clone());
+    tasks.spawn(kept);
     // A server that is looked at before these are known would be found wanting, for a moment and for all to see.
     let issuer = tokio::time::timeout(LONGEST_WAIT_FOR_ISSUER, cluster_issuer.changed());
-    let known = future::join(watches.start(tasks), issuer);
+    let known = future::join3(watches.start(tasks), auth_policies.known(), issuer);
     tokio::select! {
         _ = known => readiness.set(true),
         () = stop.cancelled() => return Ok(()),
     }
-    let recorder =
-        Recorder::new(client.clone(), Reporter { controller: "cardea-operator".to_owned(), instance: Some(instance) });
     let context = Arc::new(Context {
         client,
         installation,
         authority,
         watches,
+        auth_policies,
         inquiry,
         cluster_issuer,
         metrics,

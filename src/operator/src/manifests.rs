@@ -1,12 +1,12 @@
 //! The CRDs, as the API server takes them.
 
-use cardea_api::v1alpha1::McpServer;
+use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
 /// Every CRD of Cardea, with the name of its file under `crds/`.
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![("cardea.dev_mcpservers.yaml", McpServer::crd())]
+    vec![("cardea.dev_mcpservers.yaml", McpServer::crd()), ("cardea.dev_mcpauthpolicies.yaml", McpAuthPolicy::crd())]
 }
 
 /// A CRD as YAML.

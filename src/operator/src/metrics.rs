@@ -68,6 +68,11 @@ impl Metrics {
         self.writes.get_or_create(&Write { kind: "McpServer", verb: "status" }).inc();
     }
 
+    /// Counts a write of an McpAuthPolicy.
+    pub fn wrote_policy(&self, verb: &'static str) {
+        self.writes.get_or_create(&Write { kind: "McpAuthPolicy", verb }).inc();
+    }
+
     /// Counts a reconcile by its outcome: a reason.
     pub fn reconciled(&self, reason: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Outcome { reason }).inc();

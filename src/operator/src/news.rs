@@ -39,20 +39,26 @@ pub async fn tell(
     }
 }
 
-/// Reports an object that cannot be read, whose status therefore cannot tell either.
-pub async fn unreadable(recorder: &Recorder, server: &ObjectReference, reason: &'static str, message: &str) {
+/// Warns of one thing, outside of what turns in a server's status. `action` is a condition.
+pub async fn warn(
+    recorder: &Recorder,
+    object: &ObjectReference,
+    action: &'static str,
+    reason: &'static str,
+    message: &str,
+) {
     let event = Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
         note: Some(message.chars().take(LONGEST_NOTE).collect()),
-        action: condition::ACCEPTED.to_owned(),
+        action: action.to_owned(),
         secondary: None,
     };
-    publish(recorder, &event, server).await;
+    publish(recorder, &event, object).await;
 }
 
-async fn publish(recorder: &Recorder, event: &Event, server: &ObjectReference) {
-    if let Err(error) = recorder.publish(event, server).await {
+async fn publish(recorder: &Recorder, event: &Event, object: &ObjectReference) {
+    if let Err(error) = recorder.publish(event, object).await {
         tracing::warn!(error = %crate::watches::chain(&error), "cannot publish an event");
     }
 }

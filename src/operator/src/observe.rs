@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::McpServer;
+use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicySpec, McpServer};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::Api;
 use kube::{Client, ResourceExt};
@@ -24,6 +24,8 @@ pub struct Observed {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// The policy that it refers to for what counts as evidence; none if there is no such policy, or none is named.
+    pub auth_policy: Option<Arc<McpAuthPolicy>>,
     /// What exists of it.
     pub children: Children,
     /// Its Deployment and pods.
@@ -45,20 +47,40 @@ impl Observed {
     pub fn owner(&self) -> Owner<'_> {
         Owner { namespace: &self.namespace, name: &self.name, uid: &self.uid }
     }
+
+    /// Where that is said, as people find it.
+    pub fn auth_at(&self) -> String {
+        match &self.auth_policy {
+            Some(policy) => format!("McpAuthPolicy {:?}: spec", policy.name_any()),
+            None => "spec.auth".to_owned(),
+        }
+    }
+
+    /// What counts as evidence, wherever it is said.
+    pub fn auth(&self) -> Option<&McpAuthPolicySpec> {
+        evidence(&self.server, self.auth_policy.as_deref())
+    }
 }
 
-/// Reads the ConfigMaps with authorities that a server refers to.
+/// What counts as evidence for a server whose policy, if it names one, is this.
+fn evidence<'a>(server: &'a McpServer, policy: Option<&'a McpAuthPolicy>) -> Option<&'a McpAuthPolicySpec> {
+    let auth = server.spec.auth.as_ref()?;
+    if auth.policy_ref.is_some() { policy.map(|policy| &policy.spec) } else { Some(&auth.inline) }
+}
+
+/// Reads the ConfigMaps with authorities that a server and its policy refer to.
 ///
 /// # Errors
 /// When the API server does not answer.
 pub async fn authorities(
     client: &Client,
     server: &McpServer,
+    policy: Option<&McpAuthPolicy>,
     namespace: &str,
 ) -> Result<BTreeMap<String, Option<String>>, kube::Error> {
     let of_clients = server.spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
-    let of_issuers =
-        server.spec.auth.iter().flat_map(|auth| &auth.inline.issuers).filter_map(|issuer| issuer.ca_ref.as_ref());
+    let issuers = evidence(server, policy).into_iter().flat_map(|auth| &auth.issuers);
+    let of_issuers = issuers.filter_map(|issuer| issuer.ca_ref.as_ref());
     let mut found = BTreeMap::new();
     for reference in of_clients.chain(of_issuers) {
         if !found.contains_key(&reference.name) {
@@ -70,7 +92,7 @@ pub async fn authorities(
     Ok(found)
 }
 
-/// Which of the Secrets that a server refers to do not exist. Asks for metadata only: the operator has no use for the
+/// Which of the Secrets that a server and its policy refer to do not exist. Asks for metadata only: the operator has no use for the
 /// values.
 ///
 /// # Errors
@@ -78,10 +100,11 @@ pub async fn authorities(
 pub async fn missing_secrets(
     client: &Client,
     server: &McpServer,
+    policy: Option<&McpAuthPolicy>,
     namespace: &str,
 ) -> Result<BTreeSet<String>, kube::Error> {
     let of_the_server = server.spec.secrets.iter().filter_map(|secret| secret.from.kubernetes_secret.as_ref());
-    let of_the_proxy = server.spec.auth.iter().flat_map(|auth| auth.inline.secret_names());
+    let of_the_proxy = evidence(server, policy).into_iter().flat_map(McpAuthPolicySpec::secret_names);
     let wanted: BTreeSet<&str> = of_the_server.map(|secret| secret.name.as_str()).chain(of_the_proxy).collect();
     let mut missing = BTreeSet::new();
     for name in wanted {

@@ -1,6 +1,8 @@
 //! Step 6: what became of the server. Pure: computed from what was applied and observed, compared with what stands there,
 //! written by the caller only if it differs.
 
+mod logins;
+
 use std::collections::BTreeSet;
 
 use cardea_api::v1alpha1::conditions::{Finding, settle};
@@ -51,9 +53,10 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
     let mut status = former.clone();
     status.observed_generation = generation;
     let mut found = match outcome {
-        Outcome::Applied { server, material, .. } => {
+        Outcome::Applied { server, material, applied } => {
             describe(&mut status, observed, server, material);
-            let mut found = applied_findings(observed, server, material);
+            let mut found = applied_findings(observed, server, material, &applied.configuration);
+            found.push(logins::login_ready(&status.issuers, &observed.auth_at()));
             if was_not_asked_yet(observed) {
                 // Only after a start: what was found before it says more than that nobody was asked.
                 found.retain(|finding| {
@@ -92,6 +95,7 @@ fn describe(status: &mut McpServerStatus, observed: &Observed, server: &Validate
         contract::Transport::Sse => TransportType::Sse,
     };
     status.transport = Some(transport.as_str().to_owned());
+    status.issuers = logins::issuers(&server.authentication.issuers, reports(observed), &status.issuers);
     status.auth = Some(ways_in(&server.authentication));
     status.posture = server.posture.clone();
     status.network = Some(NetworkStatus { level: "NetworkPolicy".to_owned() });
@@ -131,10 +135,18 @@ fn ways_in(authentication: &Authentication) -> String {
     if authentication.client_certificates {
         ways.push("Certificate");
     }
+    if authentication.insecure_anonymous {
+        ways.push("Anonymous");
+    }
     if ways.is_empty() { "None".to_owned() } else { ways.join(",") }
 }
 
-fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Material) -> Vec<Finding> {
+fn applied_findings(
+    observed: &Observed,
+    server: &ValidatedServer,
+    material: &Material,
+    configuration: &str,
+) -> Vec<Finding> {
     vec![
         accepted(),
         Finding::new(
@@ -150,7 +162,7 @@ fn applied_findings(observed: &Observed, server: &ValidatedServer, material: &Ma
             reasons::ENFORCED_BY_POLICY,
             "a NetworkPolicy denies all that the manifest does not open; it holds where the cluster's network plugin enforces policies",
         ),
-        policy_ready(observed, server),
+        policy_ready(observed, server, configuration),
         workload_available(observed),
         verified(observed),
         hardened(server),
@@ -171,7 +183,11 @@ fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
         return finding(
             Some(false),
             reasons::SECRET_NOT_FOUND,
-            format!("spec.secrets, spec.auth: no such Secret in this namespace: {}: create it", names.join(", ")),
+            format!(
+                "spec.secrets, {}: no such Secret in this namespace: {}: create it",
+                observed.auth_at(),
+                names.join(", ")
+            ),
         );
     }
     match troubles(observed).find(|trouble| trouble.reason == reasons::SECRET_NOT_FOUND) {
@@ -180,7 +196,7 @@ fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     }
 }
 
-fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
+fn policy_ready(observed: &Observed, server: &ValidatedServer, configuration: &str) -> Finding {
     let finding = |status, reason, message: String| Finding::new(condition::POLICY_READY, status, reason, message);
     if let Some(problem) = reports(observed).find_map(|report| report.rejected_config.as_ref()) {
         return finding(Some(false), reasons::CONFIG_REJECTED, format!("a proxy keeps its former rules: {problem}"));
@@ -193,7 +209,8 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
             Some(false),
             reasons::ISSUER_UNREACHABLE,
             format!(
-                "spec.auth.issuers: the keys of {names} cannot be fetched, so their tokens are refused: check url, jwksUrl and caRef"
+                "{}.issuers: the keys of {names} cannot be fetched, so their tokens are refused: check url, jwksUrl and caRef",
+                observed.auth_at()
             ),
         );
     }
@@ -201,7 +218,7 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
         return finding(
             Some(false),
             reasons::CONFIG_REJECTED,
-            format!("spec.auth.staticTokens: a proxy keeps its former static tokens: {problem}"),
+            format!("{}.staticTokens: a proxy keeps its former static tokens: {problem}", observed.auth_at()),
         );
     }
     let mute: BTreeSet<&str> =
@@ -212,11 +229,12 @@ fn policy_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
             Some(false),
             reasons::ISSUER_UNREACHABLE,
             format!(
-                "spec.auth.issuers: {names} cannot be asked about tokens, so they are refused: check introspection.url, clientId and clientSecretRef"
+                "{}.issuers: {names} cannot be asked about tokens, so they are refused: check introspection.url, clientId and clientSecretRef",
+                observed.auth_at()
             ),
         );
     }
-    let current = reports(observed).filter(|report| report.generation == server.generation).count();
+    let current = reports(observed).filter(|report| report.configuration == configuration).count();
     let rules = server.rules.len();
     match reports(observed).count() {
         all if all > 0 && all == current => {
@@ -361,7 +379,7 @@ fn carried(former: &[Condition], found: &[Finding]) -> Vec<Condition> {
         .collect()
 }
 
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     condition::READY,
     condition::ACCEPTED,
     condition::CERTIFICATE_READY,
@@ -370,6 +388,7 @@ const ORDER: [&str; 11] = [
     condition::POLICY_READY,
     condition::WORKLOAD_AVAILABLE,
     condition::VERIFIED,
+    condition::LOGIN_READY,
     condition::HARDENED,
     condition::RECONCILING,
     condition::STALLED,

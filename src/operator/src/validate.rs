@@ -127,6 +127,17 @@ impl Rejection {
         }
     }
 
+    fn missing_policy(name: &str) -> Self {
+        Self {
+            condition: condition::POLICY_READY,
+            reason: reasons::POLICY_NOT_FOUND,
+            message: format!(
+                "spec.auth.policyRef names the McpAuthPolicy {name:?}, which does not exist in this namespace, or cannot be read: create it, or name another"
+            ),
+            stalled: false,
+        }
+    }
+
     fn missing_ca(condition: &'static str, field: &str, name: &str) -> Self {
         Self {
             condition,
@@ -191,14 +202,20 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
             Rejection::missing_ca(condition::CERTIFICATE_READY, "spec.tls.clientCaRef", &reference.name)
         })?),
     };
+    let client_auth = tls.client_auth.unwrap_or_default();
     let leaf_lifetime = tls
         .issuer
         .and_then(|issuer| issuer.builtin)
         .and_then(|builtin| builtin.duration_seconds)
         .map_or(DEFAULT_LEAF_LIFETIME, SignedDuration::from_secs);
-    let auth = spec.auth.as_ref().map(|auth| &auth.inline);
-    let authentication = authentication::authentication(auth, &resource, observed)?;
-    let rules = access::rules(spec, &authentication)?;
+    let authentication = authentication::authentication(observed, &resource)?;
+    if authentication.client_certificates && client_auth == ClientAuth::None {
+        return Err(Rejection::invalid(format!(
+            "{}.clientCertificates needs certificates, but spec.tls.clientAuth is None: set it to Required or Optional",
+            observed.auth_at()
+        )));
+    }
+    let rules = access::rules(spec, &authentication, &observed.auth_at())?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
     check_secrets(&spec.secrets, &workload)?;
@@ -227,7 +244,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         }),
         workload,
         secrets: spec.secrets.clone(),
-        client_auth: match tls.client_auth.unwrap_or_default() {
+        client_auth: match client_auth {
             ClientAuth::Required => contract::ClientAuth::Required,
             ClientAuth::Optional => contract::ClientAuth::Optional,
             ClientAuth::None => contract::ClientAuth::None,
@@ -236,7 +253,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         leaf_lifetime,
         posture: posture::of(spec, &authentication),
         authentication,
-        proxy_secrets: auth.map(authentication::proxy_secrets).unwrap_or_default(),
+        proxy_secrets: observed.auth().map(authentication::proxy_secrets).unwrap_or_default(),
         rules,
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),

@@ -15,7 +15,8 @@ pub struct Principal {
     pub scopes: Vec<String>,
     /// What else the evidence says of the caller, by the names that the manifest gives to claims.
     pub attributes: BTreeMap<String, Vec<String>>,
-    /// When the evidence ends, seconds since 1970: nothing that it opened may outlast it.
+    /// When the evidence ends, seconds since 1970: nothing that it opened may outlast it. The last second there is for a
+    /// caller without evidence.
     pub expires_at: u64,
     /// What proved it.
     pub evidence: Evidence,
@@ -41,6 +42,8 @@ pub enum Evidence {
         /// Its SPIFFE id, if it has one that it may bear.
         spiffe_id: Option<String>,
     },
+    /// Nothing: the caller brought no credential.
+    Anonymous,
 }
 
 impl Principal {
@@ -49,12 +52,18 @@ impl Principal {
         Self { subject, groups: Vec::new(), scopes: Vec::new(), attributes: BTreeMap::new(), expires_at, evidence }
     }
 
+    /// A caller without any credential.
+    pub fn anonymous() -> Self {
+        Self::named("anonymous".to_owned(), u64::MAX, Evidence::Anonymous)
+    }
+
     /// Name of the issuer, for audit lines and the signed identity.
     pub fn issuer(&self) -> &str {
         match &self.evidence {
             Evidence::Token { issuer } => issuer,
             Evidence::ServiceAccount { .. } => "kubernetes",
             Evidence::Certificate { .. } => "certificate",
+            Evidence::Anonymous => "anonymous",
         }
     }
 
@@ -67,7 +76,8 @@ impl Principal {
     /// whose name equals a token's subject is somebody else.
     pub(crate) fn is(&self, wanted: &PrincipalMatch) -> bool {
         match (wanted, &self.evidence) {
-            (PrincipalMatch::AnyAuthenticated, _) => true,
+            (PrincipalMatch::AnyAuthenticated, evidence) => *evidence != Evidence::Anonymous,
+            (PrincipalMatch::Anonymous, evidence) => *evidence == Evidence::Anonymous,
             (PrincipalMatch::Subject { name, issuer }, Evidence::Token { issuer: from }) => {
                 *name == self.subject && issuer.as_ref().is_none_or(|wanted| wanted == from)
             }

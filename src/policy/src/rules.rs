@@ -184,10 +184,15 @@ impl CompiledRule {
         if rule.effect == Effect::Deny && !rule.scopes.is_empty() {
             return Err(CompileError::DenyWithScopes(rule.name.clone()));
         }
+        let mut principals = rule.principals.clone();
+        if rule.effect == Effect::Deny && principals.contains(&PrincipalMatch::AnyAuthenticated) {
+            // Or whoever is refused would leave the credential out.
+            principals.push(PrincipalMatch::Anonymous);
+        }
         let name = "letters, digits, `_`, `-`, `.`, `/`";
         Ok(Self {
             name: rule.name.as_str().into(),
-            principals: rule.principals.clone(),
+            principals,
             tools: globs(rule, &rule.tools, "tool names", name, is_name_glob)?,
             prompts: globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?,
             resources: globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?,
@@ -207,7 +212,7 @@ impl CompiledRule {
             | PrincipalMatch::Group { .. }
             | PrincipalMatch::Attribute { .. }
             | PrincipalMatch::AnyAuthenticated => true,
-            PrincipalMatch::ServiceAccount { .. } | PrincipalMatch::SpiffeId(_) => false,
+            PrincipalMatch::ServiceAccount { .. } | PrincipalMatch::SpiffeId(_) | PrincipalMatch::Anonymous => false,
         })
     }
 

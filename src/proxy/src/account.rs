@@ -166,7 +166,7 @@ impl Account {
             Refusal::Stop(_) | Refusal::NoCertificate => {
                 (DecisionLabel::Unauthenticated, Some(Verdict::Unauthenticated))
             }
-            Refusal::Denied(_) | Refusal::Stranger(_) | Refusal::NoSession => {
+            Refusal::Denied(_) | Refusal::DeniedToNobody(_) | Refusal::Stranger(_) | Refusal::NoSession => {
                 (DecisionLabel::Deny, Some(Verdict::Deny))
             }
             Refusal::Ambiguous
@@ -197,7 +197,10 @@ impl Account {
         self.proxy.metrics.request(label, self.label);
         if let Some(verdict) = verdict {
             let (rule, reason) = match refusal {
-                Refusal::Denied(Denial { reason: DenialReason::Rule(rule) }) => (Some(rule.as_ref().to_owned()), None),
+                Refusal::Denied(Denial { reason: DenialReason::Rule(rule) })
+                | Refusal::DeniedToNobody(Denial { reason: DenialReason::Rule(rule) }) => {
+                    (Some(rule.as_ref().to_owned()), None)
+                }
                 Refusal::Denied(Denial { reason: DenialReason::MissingScopes { rule, .. } }) => {
                     (Some(rule.as_ref().to_owned()), Some(refusal.reason()))
                 }

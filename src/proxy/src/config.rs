@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use cardea_contract::{ProxyConfig, TokenKind, pod};
 use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
+use sha2::{Digest, Sha256};
 
 use crate::authn::jwks::KeySourceError;
 use crate::authn::{self, Means, StaticTokens, TrustedIssuer};
@@ -25,6 +26,8 @@ const MAX_BYTES: u64 = 2 << 20;
 pub(crate) struct Snapshot {
     /// As it was written.
     pub(crate) config: ProxyConfig,
+    /// SHA-256 (hex) of what was written.
+    pub(crate) digest: String,
     /// Its rules, compiled.
     pub(crate) policy: Policy,
     /// What may not be written down.
@@ -112,7 +115,8 @@ impl Snapshot {
             Some(former) if former.limits == config.limits => former.clone(),
             _ => Arc::new(Callers::new(config.limits)),
         };
-        Ok(Self { config, policy, redaction, identity_headers, endpoint, callers, issuers, static_tokens })
+        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { config, digest, policy, redaction, identity_headers, endpoint, callers, issuers, static_tokens })
     }
 }
 

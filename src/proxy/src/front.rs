@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cardea_contract::{ClientAuth, Transport, pod};
-use cardea_policy::{Action, Principal};
+use cardea_policy::{Action, Evidence, Principal};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -160,7 +160,8 @@ async fn permitted(
     }
 
     // May they.
-    let permit = snapshot.policy.decide(&principal, asked.action).map_err(Refusal::Denied)?;
+    let permit =
+        snapshot.policy.decide(&principal, asked.action).map_err(|denial| Refusal::denied(denial, &principal))?;
     if let Action::CallTool(tool) = asked.action {
         callers.call(&admitted, tool)?;
     }
@@ -240,10 +241,15 @@ impl Scene<'_> {
         if !connection.has_proven() {
             snapshot.callers.shut_out(peer)?;
         }
-        let outcome = authn::authenticate(head, certificate, snapshot).await;
-        if !matches!(outcome, Err(Stop::Unavailable(_))) {
-            connection.proves(outcome.is_ok());
-            if outcome.is_err() {
+        let lapsed = self.certificate.is_none() && connection.bears_certificate();
+        let outcome = authn::authenticate(head, certificate, lapsed, snapshot).await;
+        match &outcome {
+            Err(Stop::Unavailable(_)) => {}
+            // Neither proven nor tried.
+            Ok(Principal { evidence: Evidence::Anonymous, .. }) => {}
+            Ok(_) => connection.proves(true),
+            Err(_) => {
+                connection.proves(false);
                 snapshot.callers.failed(peer)?;
             }
         }

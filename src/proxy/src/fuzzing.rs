@@ -168,7 +168,7 @@ pub fn token(bytes: &[u8]) {
     request.headers_mut().insert(AUTHORIZATION, value);
     let snapshot = SCENE.config.current();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let outcome = runtime.block_on(authn::authenticate(&request.into_parts().0, None, &snapshot));
+    let outcome = runtime.block_on(authn::authenticate(&request.into_parts().0, None, false, &snapshot));
     assert!(outcome.is_err(), "{outcome:?}");
 }
 

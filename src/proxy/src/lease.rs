@@ -123,9 +123,10 @@ impl Lease {
         if wanted == ClientAuth::Required && certificate.is_none() {
             return false;
         }
+        let lapsed = certificate.is_none() && self.connection.bears_certificate();
         let certificate = certificate.filter(|_| wanted != ClientAuth::None);
         let same = |now: &Principal| *now == *self.principal;
-        authn::authenticate(&self.head, certificate, &snapshot).await.is_ok_and(|principal| same(&principal))
+        authn::authenticate(&self.head, certificate, lapsed, &snapshot).await.is_ok_and(|principal| same(&principal))
             && snapshot.policy.decide(&self.principal, self.question().0).is_ok()
     }
 

@@ -271,6 +271,11 @@ impl Connection {
         self.proven.store(somebody, Ordering::Relaxed);
     }
 
+    /// Whether a certificate was presented, whatever it is worth now.
+    pub(crate) fn bears_certificate(&self) -> bool {
+        self.presented.is_some()
+    }
+
     /// The certificate this connection may be known by, and the anchor it leads to, by the anchors in force now: an
     /// authority that was retired, or a certificate that has run out, ends what a long connection may do.
     pub(crate) fn certificate(&self, unit: &TlsUnit) -> Option<(&Presented, Anchor)> {

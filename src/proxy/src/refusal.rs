@@ -4,7 +4,7 @@
 //!
 //! Does not know in which order things are checked ([`crate::front`]).
 
-use cardea_policy::{Denial, DenialReason};
+use cardea_policy::{Denial, DenialReason, Evidence, Principal};
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     /// The session is not there, or not the caller's.
     NoSession,
     Denied(Denial),
+    /// To a caller without credential, to whom it might be permitted as somebody.
+    DeniedToNobody(Denial),
     Unrecorded,
     Unsigned,
     NoAnswer(NoAnswer),
@@ -78,6 +80,14 @@ impl From<Unfit> for Refusal {
 }
 
 impl Refusal {
+    /// What a denial means to this caller.
+    pub(crate) fn denied(denial: Denial, caller: &Principal) -> Self {
+        match (&caller.evidence, &denial.reason) {
+            (Evidence::Anonymous, DenialReason::Rule(_) | DenialReason::NothingAllows) => Self::DeniedToNobody(denial),
+            _ => Self::Denied(denial),
+        }
+    }
+
     /// For the audit line.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -102,7 +112,7 @@ impl Refusal {
             Self::NoSession => "session-not-found",
             Self::Denied(Denial { reason: DenialReason::UnknownMethod }) => "unknown-method",
             Self::Denied(Denial { reason: DenialReason::MissingScopes { .. } }) => "insufficient-scope",
-            Self::Denied(_) => "nothing-allows",
+            Self::Denied(_) | Self::DeniedToNobody(_) => "nothing-allows",
             Self::Unrecorded => "unrecorded",
             Self::Unsigned => "unsigned",
             Self::NoAnswer(_) => "no-answer",
@@ -170,6 +180,8 @@ impl Refusal {
                 response.headers_mut().extend(snapshot.endpoint.step_up(&scopes).map(|step| (WWW_AUTHENTICATE, step)));
                 response
             }
+            // Clients log in when they are told that they must.
+            Self::DeniedToNobody(_) => stopped(Stop::NoEvidence("anonymous"), snapshot, id),
             Self::Denied(_) => refused(StatusCode::FORBIDDEN, "not permitted"),
             Self::Unrecorded => unavailable(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be recorded"),
             Self::Unsigned => unavailable(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be forwarded"),

@@ -52,6 +52,7 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
     let handshake = proxy.reporter.handshake(proxy, snapshot).await;
     let report = ProxyReport {
         generation: snapshot.config.generation,
+        configuration: snapshot.digest.clone(),
         rejected_config: proxy.config.rejected(),
         issuers_without_keys: snapshot
             .issuers
@@ -66,6 +67,7 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
             .map(|issuer| issuer.config.name.clone())
             .collect(),
         rejected_static_tokens: snapshot.static_tokens.as_ref().and_then(|tokens| tokens.rejected()),
+        authorization_servers: snapshot.issuers.iter().filter_map(|issuer| issuer.authorization_server()).collect(),
         trust_bundle: unit.bundle.clone(),
         leaf: unit.leaf.clone(),
         handshake,

@@ -113,6 +113,7 @@ fn bound(purpose: &str, principal: &Principal, id: &str) -> Vec<u8> {
         Evidence::Token { .. } => "token",
         Evidence::ServiceAccount { .. } => "service-account",
         Evidence::Certificate { .. } => "certificate",
+        Evidence::Anonymous => "anonymous",
     };
     let parts = [purpose, kind, principal.issuer(), &principal.subject, id];
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());

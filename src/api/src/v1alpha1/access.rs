@@ -82,12 +82,14 @@ pub enum Effect {
     Deny,
 }
 
-/// Whom a rule is about: exactly one of `subject`, `group`, `claim`, `serviceAccount`, `spiffeId` and `anyAuthenticated`.
+/// Whom a rule is about: exactly one of `subject`, `group`, `claim`, `serviceAccount`, `spiffeId`,
+/// `anyAuthenticated` and `anonymous`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId and anyAuthenticated: make one entry for each"))]
+#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated), has(self.anonymous)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous: make one entry for each"))]
 #[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("spec.access.rules[].principals[].issuer goes with subject, group or claim only: remove it"))]
 #[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("spec.access.rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
+#[x_kube(validation = Rule::new("!has(self.anonymous) || self.anonymous").message("spec.access.rules[].principals[].anonymous can only be true: remove the entry instead of setting it to false"))]
 #[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("spec.access.rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
 pub struct PrincipalMatch {
     /// Exact subject of a token.
@@ -118,9 +120,13 @@ pub struct PrincipalMatch {
     #[schemars(length(min = 1, max = 512))]
     pub spiffe_id: Option<String>,
 
-    /// Everyone with a verified identity.
+    /// Everyone with a verified identity. In a Deny also whoever brings none, since leaving a credential out is easy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any_authenticated: Option<bool>,
+
+    /// Callers without any credential, which need `insecureAnonymous` to be let in at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
 }
 
 /// A claim that must have one of some values.

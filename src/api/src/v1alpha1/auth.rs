@@ -4,57 +4,30 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LocalRef, SecretKeyRef};
+use super::{LocalRef, McpAuthPolicySpec, SecretKeyRef};
 
-/// What counts as evidence of who is calling one server.
+/// What counts as evidence of who is calling one server: said by an McpAuthPolicy, or here by the other members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.policyRef) || !(has(self.issuers) || has(self.staticTokens) || has(self.kubernetesServiceAccounts) || has(self.clientCertificates) || has(self.insecureAnonymous))").message("spec.auth.policyRef stands alone, since the policy says all that counts: remove it, or the other members of spec.auth"))]
 pub struct Auth {
+    /// McpAuthPolicy in the same namespace that says what counts, for this server as for all others that name it. If it is
+    /// missing the server is left as it is, and `PolicyReady` says so. Default: the other members say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_ref: Option<LocalRef>,
+
     /// Said here, for this server alone.
     #[serde(flatten)]
     pub inline: McpAuthPolicySpec,
 }
 
-/// What counts as evidence of who is calling. Each member opens one way; a caller needs one of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.all(i, self.issuers.exists_one(o, o.name == i.name) && self.issuers.exists_one(o, o.url == i.url))").message("spec.auth.issuers: two entries have the same name or url: give each its own"))]
-#[x_kube(validation = Rule::new("!has(self.issuers) || self.issuers.filter(i, has(i.introspection)).size() <= 1").message("spec.auth.issuers: only one entry may have introspection, or a token would be shown to an authorization server that it is not of: remove it from the others"))]
-pub struct McpAuthPolicySpec {
-    /// OpenID Connect or OAuth 2.1 authorization servers whose JWT access tokens are accepted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub issuers: Vec<Issuer>,
-
-    /// Tokens that a Secret knows by their digests, for callers that no authorization server knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub static_tokens: Option<StaticTokens>,
-
-    /// Tokens of Kubernetes ServiceAccounts of this cluster, made for this server's audience.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes_service_accounts: Option<KubernetesServiceAccounts>,
-
-    /// Client certificates as identities of their own, for callers that send no token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificates: Option<ClientCertificates>,
-}
-
-impl McpAuthPolicySpec {
-    /// Names of the Secrets that credentials are checked with.
-    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
-        let introspection = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref());
-        let client_secrets = introspection.map(|introspection| introspection.client_secret_ref.name.as_str());
-        client_secrets.chain(self.static_tokens.iter().map(|tokens| tokens.secret_ref.name.as_str()))
-    }
-}
-
 /// An authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate', 'static', 'cardea-proxy'])").message("spec.auth.issuers[].name must be lower-case letters, digits and '-', and none of 'kubernetes', 'certificate', 'static' and 'cardea-proxy'"))]
-#[x_kube(validation = Rule::new("self.url.matches('^https://[^/?#]+[^?#]*$')").message("spec.auth.issuers[].url must begin with https:// and have neither query nor fragment"))]
-#[x_kube(validation = Rule::new("!has(self.jwksUrl) || self.jwksUrl.matches('^https://[^/?#]+')").message("spec.auth.issuers[].jwksUrl must begin with https://, since whoever answers it decides whom the server believes"))]
-#[x_kube(validation = Rule::new("!has(self.introspection) || has(self.introspection.url) || !has(self.jwksUrl)").message("spec.auth.issuers[].introspection.url must be set beside jwksUrl, since the issuer's metadata is not read then"))]
+#[x_kube(validation = Rule::new("self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && !(self.name in ['kubernetes', 'certificate', 'static', 'anonymous', 'cardea-proxy'])").message("issuers[].name must be lower-case letters, digits and '-', and none of 'kubernetes', 'certificate', 'static', 'anonymous' and 'cardea-proxy'"))]
+#[x_kube(validation = Rule::new("self.url.matches('^https://[^/?#]+[^?#]*$')").message("issuers[].url must begin with https:// and have neither query nor fragment"))]
+#[x_kube(validation = Rule::new("!has(self.jwksUrl) || self.jwksUrl.matches('^https://[^/?#]+')").message("issuers[].jwksUrl must begin with https://, since whoever answers it decides whom the server believes"))]
+#[x_kube(validation = Rule::new("!has(self.introspection) || has(self.introspection.url) || !has(self.jwksUrl)").message("issuers[].introspection.url must be set beside jwksUrl, since the issuer's metadata is not read then"))]
 pub struct Issuer {
     /// Name by which rules and audit lines call this issuer.
     #[schemars(length(min = 1, max = 40))]
@@ -93,7 +66,7 @@ pub struct Issuer {
 /// How an issuer is asked about its tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.url) || self.url.matches('^https://[^/?#]+')").message("spec.auth.issuers[].introspection.url must begin with https://, since it is shown every token"))]
+#[x_kube(validation = Rule::new("!has(self.url) || self.url.matches('^https://[^/?#]+')").message("issuers[].introspection.url must begin with https://, since it is shown every token"))]
 pub struct Introspection {
     /// Where to ask. Default: the issuer's metadata says (`introspection_endpoint`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,8 @@ pub mod condition {
     pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
     /// An MCP handshake through the proxy has succeeded.
     pub const VERIFIED: &str = "Verified";
+    /// A client that has never been here could log in at every authorization server. Ready does not wait for it.
+    pub const LOGIN_READY: &str = "LoginReady";
     /// Nothing unsafe was opened.
     pub const HARDENED: &str = "Hardened";
     /// All of the above.
@@ -24,9 +26,11 @@ pub mod condition {
     pub const RECONCILING: &str = "Reconciling";
     /// Work towards the spec cannot go on without a change by someone else (kstatus).
     pub const STALLED: &str = "Stalled";
+    /// An object that shall go is still used (McpAuthPolicy).
+    pub const DELETION_HELD: &str = "DeletionHeld";
 
     /// All of them.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 13] = [
         ACCEPTED,
         CERTIFICATE_READY,
         SECRETS_READY,
@@ -34,10 +38,12 @@ pub mod condition {
         POLICY_READY,
         WORKLOAD_AVAILABLE,
         VERIFIED,
+        LOGIN_READY,
         HARDENED,
         READY,
         RECONCILING,
         STALLED,
+        DELETION_HELD,
     ];
 }
 
@@ -75,6 +81,18 @@ pub const IN_FORCE: &str = "InForce";
 pub const CONFIG_REJECTED: &str = "ConfigRejected";
 /// A proxy cannot get the keys of an issuer.
 pub const ISSUER_UNREACHABLE: &str = "IssuerUnreachable";
+/// The McpAuthPolicy that the spec names does not exist.
+pub const POLICY_NOT_FOUND: &str = "PolicyNotFound";
+/// McpServers use it.
+pub const IN_USE: &str = "InUse";
+/// Clients can register and log in.
+pub const LOGIN_POSSIBLE: &str = "LoginPossible";
+/// An authorization server does not offer PKCE with S256, without which clients of MCP refuse to go on.
+pub const NO_PKCE: &str = "NoPkce";
+/// An authorization server knows only clients that an administrator registered.
+pub const NO_REGISTRATION: &str = "NoClientRegistration";
+/// An authorization server's metadata cannot be read, or is another's.
+pub const METADATA_UNREADABLE: &str = "MetadataUnreadable";
 /// The issuer of ServiceAccount tokens could not be read from the cluster.
 pub const CLUSTER_ISSUER_UNKNOWN: &str = "ClusterIssuerUnknown";
 /// The wanted pods are ready.
@@ -109,7 +127,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 39] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -127,6 +145,12 @@ pub const ALL: [&str; 33] = [
     IN_FORCE,
     CONFIG_REJECTED,
     ISSUER_UNREACHABLE,
+    POLICY_NOT_FOUND,
+    IN_USE,
+    LOGIN_POSSIBLE,
+    NO_PKCE,
+    NO_REGISTRATION,
+    METADATA_UNREADABLE,
     CLUSTER_ISSUER_UNKNOWN,
     AVAILABLE,
     SCALED_TO_ZERO,

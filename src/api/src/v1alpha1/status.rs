@@ -14,7 +14,7 @@ pub struct McpServerStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions: Accepted, CertificateReady, SecretsReady, NetworkIsolated, PolicyReady, WorkloadAvailable, Verified,
-    /// Hardened, and the summary Ready, Reconciling, Stalled.
+    /// LoginReady, Hardened, and the summary Ready, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -60,6 +60,11 @@ pub struct McpServerStatus {
     /// Ways in which a caller can prove who it is, in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<String>,
+
+    /// Authorization servers, as they describe themselves to the clients that shall log in there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub issuers: Vec<IssuerStatus>,
 
     /// Number of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +123,50 @@ pub struct SecretStatus {
     pub name: String,
     /// Kind of store.
     pub store: String,
+}
+
+/// An authorization server, as its metadata describes it (RFC 8414, OpenID Connect Discovery). Whether it honours the
+/// `resource` of RFC 8707 no metadata says: the audience of the first token does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// Its name in the spec or the policy.
+    pub name: String,
+    /// Its issuer identifier.
+    pub url: String,
+    /// What came of reading its metadata.
+    pub metadata: IssuerMetadata,
+    /// Ways in which a client makes itself known without an administrator. None: clients must be registered by hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_registration: Vec<ClientRegistration>,
+    /// Whether it takes PKCE with S256, without which clients of MCP refuse to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkce_s256: Option<bool>,
+    /// Whether its answers to a login name the issuer (RFC 9207), which keeps several of them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_parameter: Option<bool>,
+}
+
+/// What came of reading an authorization server's metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IssuerMetadata {
+    /// It was read.
+    Read,
+    /// It names another issuer than the configured one, so nothing of it counts.
+    OtherIssuer,
+    /// It could not be had. Tokens are judged all the same as long as the keys can.
+    Unreadable,
+    /// No proxy has told yet.
+    Pending,
+}
+
+/// How a client makes itself known without an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ClientRegistration {
+    /// It registers itself (RFC 7591).
+    Dynamic,
+    /// Its id is the URL of a document about it.
+    ClientIdMetadataDocument,
 }
 
 /// How the pod is isolated.

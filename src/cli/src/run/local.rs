@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
-use cardea_api::v1alpha1::{McpServer, reasons};
+use cardea_api::v1alpha1::{McpAuthPolicy, McpServer, reasons};
 use cardea_contract::ProxyConfig;
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
@@ -74,7 +74,12 @@ impl Local {
     ///
     /// # Errors
     /// What is wrong, or what only a cluster has.
-    pub(crate) fn fit(&self, mut server: McpServer, generation: i64) -> anyhow::Result<Fit> {
+    pub(crate) fn fit(
+        &self,
+        mut server: McpServer,
+        auth_policy: Option<McpAuthPolicy>,
+        generation: i64,
+    ) -> anyhow::Result<Fit> {
         server.metadata.generation = Some(generation);
         let authorities = self.config_maps.iter();
         let authorities = authorities.map(|(name, folder)| (name.clone(), read(folder, "ca.crt").ok())).collect();
@@ -82,6 +87,7 @@ impl Local {
             namespace: self.namespace.clone(),
             name: server.metadata.name.clone().unwrap_or_default(),
             uid: "local".into(),
+            auth_policy: auth_policy.map(Arc::new),
             children: BTreeMap::default(),
             workload: Default::default(),
             answers: Default::default(),
@@ -167,6 +173,7 @@ impl Local {
 /// What helps here against what is missing in a cluster.
 fn remedy(reason: &str) -> &'static str {
     match reason {
+        reasons::POLICY_NOT_FOUND => ". Here: put it into the same file",
         reasons::CA_NOT_FOUND => ". Here: give it with --config-map NAME=FOLDER",
         reasons::CLUSTER_ISSUER_UNKNOWN => {
             ". Here no cluster signs tokens: run a copy with `clientCertificates: {}` instead and rules that name a spiffeId, and say whose the client is with --as NAMESPACE/NAME"

@@ -7,11 +7,16 @@ use serde_json::{Value, json};
 use crate::installation::Installation;
 use crate::validate::ValidatedServer;
 
-pub(super) fn data(server: &ValidatedServer, installation: &Installation) -> Value {
-    let file = pod::CONFIG_FILE.rsplit('/').next().unwrap_or_default();
+/// The file, to the byte.
+pub(super) fn file(server: &ValidatedServer, installation: &Installation) -> String {
     let hosts = installation.service_names(&server.namespace, &server.name);
     let hosts = hosts.into_iter().flat_map(|host| [format!("{host}:443"), host]).collect();
-    json!({"data": {file: json!(configuration(server, hosts, &installation.operator_id())).to_string()}})
+    json!(configuration(server, hosts, &installation.operator_id())).to_string()
+}
+
+pub(super) fn data(file: &str) -> Value {
+    let name = pod::CONFIG_FILE.rsplit('/').next().unwrap_or_default();
+    json!({"data": {name: file}})
 }
 
 /// What the proxy is told of a server that is reached under `hosts`, and which `operator` may ask how it is.

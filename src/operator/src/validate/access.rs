@@ -13,6 +13,7 @@ const STATIC: &str = "static";
 pub(super) fn rules(
     spec: &McpServerSpec,
     authentication: &contract::Authentication,
+    at: &str,
 ) -> Result<Vec<contract::Rule>, Rejection> {
     let asked = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
     let mut rules = Vec::with_capacity(asked.len());
@@ -21,7 +22,7 @@ pub(super) fn rules(
             .principals
             .iter()
             .map(|principal| {
-                principal_match(principal, authentication).map_err(|problem| {
+                principal_match(principal, authentication, at).map_err(|problem| {
                     Rejection::invalid(format!("spec.access.rules: rule {:?}: {problem}", rule.name))
                 })
             })
@@ -61,38 +62,40 @@ fn may_have_scopes(principal: &PrincipalMatch, authentication: &contract::Authen
 fn principal_match(
     asked: &PrincipalMatch,
     authentication: &contract::Authentication,
+    at: &str,
 ) -> Result<contract::PrincipalMatch, String> {
     if let Some(issuer) = &asked.issuer
         && authentication.issuers.iter().all(|known| known.name != *issuer)
         && !(issuer == STATIC && authentication.static_tokens)
     {
-        return Err(format!("issuer {issuer:?} is not one of spec.auth.issuers: add it there or correct the name"));
+        return Err(format!("issuer {issuer:?} is not one of {at}.issuers: add it there or correct the name"));
     }
     let tokens = authentication.static_tokens
         || authentication.issuers.iter().any(|issuer| matches!(issuer.kind, contract::TokenKind::Oidc { .. }));
     let accounts =
         authentication.issuers.iter().any(|issuer| issuer.kind == contract::TokenKind::KubernetesServiceAccount);
     // A rule that can never match is a mistake, and a Deny that can never match a dangerous one.
-    let needs =
-        |member: &str, way: &str| Err(format!("{member} never matches without {way}: add it, or remove the entry"));
+    let needs = |member: &str, way: &str| {
+        Err(format!("{member} never matches without {at}.{way}: add it, or remove the entry"))
+    };
     match asked {
         PrincipalMatch { subject: Some(_), .. } if !tokens => {
-            return needs("subject", "spec.auth.issuers or spec.auth.staticTokens");
+            return needs("subject", "issuers or staticTokens");
         }
         PrincipalMatch { group: Some(_), .. } if !tokens => {
-            return needs("group", "spec.auth.issuers or spec.auth.staticTokens");
+            return needs("group", "issuers or staticTokens");
         }
         PrincipalMatch { claim: Some(claim), issuer, .. } if !maps(authentication, &claim.name, issuer.as_deref()) => {
-            return needs(
-                &format!("claim {:?}", claim.name),
-                "an entry of that name in the issuer's claims.attributes (spec.auth.issuers)",
-            );
+            return needs(&format!("claim {:?}", claim.name), "issuers[].claims.attributes[] of that name");
         }
         PrincipalMatch { service_account: Some(_), .. } if !accounts => {
-            return needs("serviceAccount", "spec.auth.kubernetesServiceAccounts");
+            return needs("serviceAccount", "kubernetesServiceAccounts");
         }
         PrincipalMatch { spiffe_id: Some(_), .. } if !authentication.client_certificates => {
-            return needs("spiffeId", "spec.auth.clientCertificates");
+            return needs("spiffeId", "clientCertificates");
+        }
+        PrincipalMatch { anonymous: Some(_), .. } if !authentication.insecure_anonymous => {
+            return needs("anonymous", "insecureAnonymous");
         }
         _ => {}
     }
@@ -114,8 +117,9 @@ fn principal_match(
         }),
         PrincipalMatch { spiffe_id: Some(id), .. } => Ok(contract::PrincipalMatch::SpiffeId(id.clone())),
         PrincipalMatch { any_authenticated: Some(true), .. } => Ok(contract::PrincipalMatch::AnyAuthenticated),
+        PrincipalMatch { anonymous: Some(true), .. } => Ok(contract::PrincipalMatch::Anonymous),
         _ => {
-            Err("a principal needs exactly one of subject, group, claim, serviceAccount, spiffeId and anyAuthenticated"
+            Err("a principal needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous"
                 .into())
         }
     }
@@ -149,6 +153,7 @@ mod tests {
             (PrincipalMatch { subject: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
             (PrincipalMatch { group: Some("a".into()), ..Default::default() }, "spec.auth.issuers"),
             (PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() }, "spec.auth.clientCertificates"),
+            (PrincipalMatch { anonymous: Some(true), ..Default::default() }, "spec.auth.insecureAnonymous"),
             (
                 PrincipalMatch {
                     claim: Some(ClaimMatch { name: "team".into(), values: vec!["a".into()] }),
@@ -164,7 +169,7 @@ mod tests {
                 "spec.auth.kubernetesServiceAccounts",
             ),
         ] {
-            let problem = principal_match(&asked, &nothing).unwrap_err();
+            let problem = principal_match(&asked, &nothing, "spec.auth").unwrap_err();
             assert!(problem.contains(remedy), "{problem}");
         }
         let statics = contract::Authentication { static_tokens: true, ..Default::default() };
@@ -173,12 +178,15 @@ mod tests {
             issuer: Some(issuer.into()),
             ..Default::default()
         };
-        assert!(principal_match(&of("static"), &statics).is_ok());
-        assert!(principal_match(&of("corp"), &statics).is_err());
-        assert!(principal_match(&of("static"), &nothing).is_err());
+        assert!(principal_match(&of("static"), &statics, "spec.auth").is_ok());
+        assert!(principal_match(&of("corp"), &statics, "spec.auth").is_err());
+        assert!(principal_match(&of("static"), &nothing, "spec.auth").is_err());
         let certificates = contract::Authentication { client_certificates: true, ..Default::default() };
         let asked = PrincipalMatch { spiffe_id: Some("a".into()), ..Default::default() };
-        assert_eq!(principal_match(&asked, &certificates), Ok(contract::PrincipalMatch::SpiffeId("a".into())));
+        assert_eq!(
+            principal_match(&asked, &certificates, "spec.auth"),
+            Ok(contract::PrincipalMatch::SpiffeId("a".into()))
+        );
     }
 
     #[test]
@@ -198,7 +206,7 @@ mod tests {
             let rule =
                 json!({"name": "deploy", "principals": [principal], "tools": ["deploy"], "scopes": ["deploy:write"]});
             let spec = json!({"source": {"image": {"ref": "a"}}, "access": {"rules": [rule]}});
-            rules(&serde_json::from_value(spec).unwrap(), authentication)
+            rules(&serde_json::from_value(spec).unwrap(), authentication, "spec.auth")
         };
         assert_eq!(outcome(&anybody, &tokens).unwrap()[0].scopes, ["deploy:write"]);
         for (principal, authentication) in [(&anybody, &certificates), (&agent, &tokens)] {

@@ -8,13 +8,14 @@ use cardea_contract::pod;
 use super::{ProxySecret, Rejection};
 use crate::cluster_issuer::ClusterIssuer;
 use crate::observe::Observed;
+use crate::policy_users::policy_of;
 
-pub(super) fn authentication(
-    auth: Option<&McpAuthPolicySpec>,
-    resource: &str,
-    observed: &Observed,
-) -> Result<contract::Authentication, Rejection> {
-    let Some(auth) = auth else {
+pub(super) fn authentication(observed: &Observed, resource: &str) -> Result<contract::Authentication, Rejection> {
+    if let (Some(policy), None) = (policy_of(&observed.server), &observed.auth_policy) {
+        return Err(Rejection::missing_policy(&policy));
+    }
+    let at = observed.auth_at();
+    let Some(auth) = observed.auth() else {
         return Ok(contract::Authentication::default());
     };
     let or_resource = |audiences: &[String]| match audiences {
@@ -23,20 +24,21 @@ pub(super) fn authentication(
     };
     let mut issuers = Vec::with_capacity(auth.issuers.len() + 1);
     for issuer in &auth.issuers {
-        issuers.push(oidc_issuer(issuer, or_resource(&issuer.audiences), observed)?);
+        issuers.push(oidc_issuer(issuer, or_resource(&issuer.audiences), observed, &at)?);
     }
     if let Some(accounts) = &auth.kubernetes_service_accounts {
         let cluster = observed.cluster_issuer.as_deref().ok_or_else(|| Rejection {
             condition: condition::POLICY_READY,
             reason: reasons::CLUSTER_ISSUER_UNKNOWN,
-            message: "spec.auth.kubernetesServiceAccounts: the operator cannot read the cluster's own token issuer yet"
-                .to_owned(),
+            message: format!(
+                "{at}.kubernetesServiceAccounts: the operator cannot read the cluster's own token issuer yet"
+            ),
             stalled: false,
         })?;
         if let Some(same) = issuers.iter().find(|issuer| issuer.url == cluster.url) {
             // Whose keys count for a token would be a matter of order.
             return Err(Rejection::invalid(format!(
-                "spec.auth.issuers: {:?} has the url of this cluster's own issuer, which spec.auth.kubernetesServiceAccounts names already: remove one of the two",
+                "{at}.issuers: {:?} has the url of this cluster's own issuer, which {at}.kubernetesServiceAccounts names already: remove one of the two",
                 same.name
             )));
         }
@@ -46,6 +48,7 @@ pub(super) fn authentication(
         issuers,
         client_certificates: auth.client_certificates.is_some(),
         static_tokens: auth.static_tokens.is_some(),
+        insecure_anonymous: auth.insecure_anonymous == Some(true),
     })
 }
 
@@ -66,11 +69,16 @@ pub(super) fn proxy_secrets(auth: &McpAuthPolicySpec) -> Vec<ProxySecret> {
     client_secrets.chain(tokens).collect()
 }
 
-fn oidc_issuer(issuer: &Issuer, audiences: Vec<String>, observed: &Observed) -> Result<contract::Issuer, Rejection> {
+fn oidc_issuer(
+    issuer: &Issuer,
+    audiences: Vec<String>,
+    observed: &Observed,
+    at: &str,
+) -> Result<contract::Issuer, Rejection> {
     let ca_bundle = match &issuer.ca_ref {
         None => None,
         Some(reference) => Some(observed.authorities.get(&reference.name).cloned().flatten().ok_or_else(|| {
-            Rejection::missing_ca(condition::POLICY_READY, "spec.auth.issuers[].caRef", &reference.name)
+            Rejection::missing_ca(condition::POLICY_READY, &format!("{at}.issuers[].caRef"), &reference.name)
         })?),
     };
     let claims = issuer.claims.clone().unwrap_or_default();

@@ -31,7 +31,10 @@ pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication
         rules.iter().any(|rule| {
             rule.effect.unwrap_or_default() == Effect::Allow
                 && globs(rule).iter().any(|glob| every_name(glob))
-                && rule.principals.iter().any(|principal| principal.any_authenticated == Some(true))
+                && rule
+                    .principals
+                    .iter()
+                    .any(|principal| principal.any_authenticated.or(principal.anonymous) == Some(true))
         })
     };
     let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
@@ -44,6 +47,7 @@ pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication
         (all_to_all(|rule| &rule.prompts), "EveryPromptToAll"),
         (all_to_all(|rule| &rule.resources), "EveryResourceToAll"),
         (all_to_all(|rule| &rule.methods), "EveryMethodToAll"),
+        (authentication.insecure_anonymous, "InsecureAnonymous"),
     ]
     .into_iter()
     .filter(|(opened, _)| *opened)

@@ -304,3 +304,21 @@ fn what_is_several_is_told_in_one_challenge_or_not_at_all() {
     assert_eq!(asked(&["a:1", "b:1", "a:2"]), missing("a", "base a b"));
     assert_eq!(asked(&["a:1", "c:1"]), Err(DenialReason::NothingAllows));
 }
+
+#[test]
+fn nobody_is_met_by_rules_about_nobody_alone_and_by_a_deny_for_everyone() {
+    let nobody = Principal::anonymous();
+    let allow = |principal| [rule("allow", Effect::Allow, principal, &["search"])];
+    assert!(calls(&allow(PrincipalMatch::Anonymous), &nobody, "search"));
+    assert!(!calls(&allow(PrincipalMatch::AnyAuthenticated), &nobody, "search"));
+    let named = PrincipalMatch::Subject { name: "anonymous".into(), issuer: None };
+    assert!(!calls(&allow(named), &nobody, "search"));
+    // And it opens nothing to those who are somebody.
+    assert!(!calls(&allow(PrincipalMatch::Anonymous), &principal(&["ops"]), "search"));
+
+    let mut rules = allow(PrincipalMatch::Anonymous).to_vec();
+    rules.push(rule("deny", Effect::Deny, group("ops"), &["search"]));
+    assert!(calls(&rules, &nobody, "search"));
+    rules.push(rule("deny-all", Effect::Deny, PrincipalMatch::AnyAuthenticated, &["search"]));
+    assert!(!calls(&rules, &nobody, "search"));
+}

@@ -1,5 +1,5 @@
 //! Who calls: evidence in, [`Principal`] out. A bearer token wins over the certificate of the connection, a bad token is
-//! refused even if the certificate would do, and with neither nobody is let in.
+//! refused even if the certificate would do, and with neither nobody is let in, or only as anonymous where that is opened.
 //!
 //! Does not know what the caller wants.
 
@@ -13,13 +13,14 @@ mod introspection;
 pub(crate) mod jwks;
 mod jwt;
 mod key_set;
+mod server_metadata;
 mod static_tokens;
 mod verified;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cardea_contract::{Issuer, KeySource};
+use cardea_contract::{AuthorizationServer, Issuer, KeySource};
 use cardea_policy::Principal;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -29,13 +30,14 @@ use self::certificate::Presented;
 use self::https::{Https, SystemNames};
 use self::introspection::Introspection;
 use self::jwks::{IssuerKeys, KeySourceError, KeyTimes};
+use self::server_metadata::MetadataReader;
 pub(crate) use self::static_tokens::StaticTokens;
 use crate::config::Snapshot;
 use crate::metrics::Metrics;
 use crate::tls::Anchor;
 
 /// Names that audit lines and the signed identity have for evidence of no issuer in the configuration.
-pub(crate) const RESERVED: [&str; 3] = ["certificate", static_tokens::ISSUER, crate::identity::ISSUER];
+pub(crate) const RESERVED: [&str; 4] = ["certificate", "anonymous", static_tokens::ISSUER, crate::identity::ISSUER];
 
 /// What evidence is checked with, whatever the configuration says.
 #[derive(Clone)]
@@ -58,6 +60,7 @@ pub(crate) struct TrustedIssuer {
     pub(crate) config: Issuer,
     keys: IssuerKeys,
     introspection: Option<Introspection>,
+    metadata: Option<MetadataReader>,
 }
 
 impl TrustedIssuer {
@@ -69,12 +72,16 @@ impl TrustedIssuer {
         let keys = IssuerKeys::new(&config, &https, means.times, &means.metrics)?;
         let introspection =
             config.introspection.as_ref().map(|asked| Introspection::new(&config, asked, &https, means)).transpose()?;
-        Ok(Self { config, keys, introspection })
+        let metadata = MetadataReader::new(&config, https, means.times);
+        Ok(Self { config, keys, introspection, metadata })
     }
 
     /// Begins to keep the keys fresh, if that has not begun. Ends with the last reference to this issuer.
     pub(crate) fn start(&self) {
         self.keys.start();
+        if let Some(metadata) = &self.metadata {
+            metadata.start();
+        }
     }
 
     /// Whether its keys cannot be had, so that each of its tokens is refused.
@@ -85,6 +92,11 @@ impl TrustedIssuer {
     /// Whether it cannot be asked about tokens as configured.
     pub(crate) fn is_not_introspecting(&self) -> bool {
         self.introspection.as_ref().is_some_and(Introspection::is_misconfigured)
+    }
+
+    /// What its metadata says to clients, once that was looked for.
+    pub(crate) fn authorization_server(&self) -> Option<AuthorizationServer> {
+        Some(AuthorizationServer { name: self.config.name.clone(), metadata: self.metadata.as_ref()?.found()? })
     }
 }
 
@@ -101,12 +113,15 @@ pub(crate) enum Stop {
     Unavailable(&'static str),
 }
 
-/// Decides who calls. `certificate` is what the connection presented, with the anchor it leads to now.
+/// Decides who calls. `certificate` is what the connection presented, with the anchor it leads to now; `lapsed` that it
+/// presented one that leads to none any more.
 pub(crate) async fn authenticate(
     head: &Parts,
     certificate: Option<(&Presented, Anchor)>,
+    lapsed: bool,
     snapshot: &Snapshot,
 ) -> Result<Principal, Stop> {
+    let accepted = &snapshot.config.authentication;
     if head.uri.query().is_some_and(names_access_token) {
         return Err(Stop::TokenInQuery);
     }
@@ -116,13 +131,14 @@ pub(crate) async fn authenticate(
         return bearer::principal(token, presented, &snapshot.issuers, snapshot.static_tokens.as_deref()).await;
     }
     match certificate {
-        None => Err(Stop::NoEvidence("no-evidence")),
-        Some(_) if !snapshot.config.authentication.client_certificates => {
-            Err(Stop::NoEvidence("certificates-not-taken"))
-        }
-        Some((presented, anchor)) => presented
+        Some((presented, anchor)) if accepted.client_certificates => presented
             .principal(anchor, &snapshot.config.trust_domain)
             .ok_or(Stop::NoEvidence("certificate-names-nobody")),
+        None if accepted.client_certificates && lapsed => Err(Stop::NoEvidence("certificate-lapsed")),
+        // No credential at all, as far as any counts here.
+        _ if accepted.insecure_anonymous => Ok(Principal::anonymous()),
+        Some(_) => Err(Stop::NoEvidence("certificates-not-taken")),
+        None => Err(Stop::NoEvidence("no-evidence")),
     }
 }
 

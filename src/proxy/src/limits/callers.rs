@@ -97,7 +97,7 @@ impl Callers {
         let key = match &principal.evidence {
             // Of one ServiceAccount or certificate there is one, whatever issuers are called.
             Evidence::Token { issuer } => (discriminant(&principal.evidence), issuer.as_str(), &principal.subject),
-            Evidence::ServiceAccount { .. } | Evidence::Certificate { .. } => {
+            Evidence::ServiceAccount { .. } | Evidence::Certificate { .. } | Evidence::Anonymous => {
                 (discriminant(&principal.evidence), "", &principal.subject)
             }
         };

@@ -1,0 +1,167 @@
+//! Which server uses which McpAuthPolicy, learnt from the watch on the servers. Pure: what is heard goes in, the policies
+//! concerned come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cardea_api::v1alpha1::McpServer;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+
+use crate::children::ServerKey;
+
+/// Namespace and name of a policy.
+pub type PolicyKey = (String, String);
+
+/// Who uses which policy.
+#[derive(Default)]
+pub struct PolicyUsers(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    policy_of: BTreeMap<ServerKey, String>,
+    /// Servers known before a list that it has not brought yet.
+    unlisted: BTreeSet<ServerKey>,
+    /// Whether a list was brought to its end: before, that nobody is known to use a policy means nothing.
+    complete: bool,
+}
+
+impl PolicyUsers {
+    /// Takes in what the watch on the servers tells. Gives the policies whose users are others now.
+    pub fn hear(&self, event: &Event<DeserializeGuard<McpServer>>) -> BTreeSet<PolicyKey> {
+        let mut known = self.known();
+        match event {
+            Event::Init => {
+                known.unlisted = known.policy_of.keys().cloned().collect();
+                BTreeSet::new()
+            }
+            Event::InitApply(server) | Event::Apply(server) => {
+                let key = key(server);
+                known.unlisted.remove(&key);
+                match &server.0 {
+                    Ok(server) => known.set(key, policy_of(server)),
+                    // What it asks for now nobody knows; what it runs with is the former.
+                    Err(_) => BTreeSet::new(),
+                }
+            }
+            Event::Delete(server) => known.set(key(server), None),
+            Event::InitDone => {
+                let gone = std::mem::take(&mut known.unlisted);
+                known.complete = true;
+                gone.into_iter().flat_map(|server| known.set(server, None)).collect()
+            }
+        }
+    }
+
+    /// Names of the servers that use a policy; none while not all servers are known.
+    pub fn of(&self, (namespace, policy): &PolicyKey) -> Option<Vec<String>> {
+        let known = self.known();
+        let neighbours = known.policy_of.range((namespace.clone(), String::new())..);
+        let users = neighbours
+            .take_while(|((space, _), _)| space == namespace)
+            .filter(|(_, used)| *used == policy)
+            .map(|((_, server), _)| server.clone());
+        known.complete.then(|| users.collect())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn set(&mut self, server: ServerKey, policy: Option<String>) -> BTreeSet<PolicyKey> {
+        let namespace = server.0.clone();
+        let former = match policy.clone() {
+            Some(policy) => self.policy_of.insert(server, policy),
+            None => self.policy_of.remove(&server),
+        };
+        if former == policy {
+            return BTreeSet::new();
+        }
+        former.into_iter().chain(policy).map(|policy| (namespace.clone(), policy)).collect()
+    }
+}
+
+fn key(server: &DeserializeGuard<McpServer>) -> ServerKey {
+    (server.namespace().unwrap_or_default(), server.name_any())
+}
+
+/// The policy that a server names.
+pub fn policy_of(server: &McpServer) -> Option<String> {
+    Some(server.spec.auth.as_ref()?.policy_ref.as_ref()?.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn server(namespace: &str, name: &str, policy: Option<&str>) -> DeserializeGuard<McpServer> {
+        let auth = policy.map(|policy| json!({"policyRef": {"name": policy}}));
+        serde_json::from_value(json!({
+            "apiVersion": "cardea.dev/v1alpha1", "kind": "McpServer", "metadata": {"namespace": namespace, "name": name},
+            "spec": {"source": {"image": {"ref": "a"}}, "auth": auth},
+        }))
+        .unwrap()
+    }
+
+    fn policies(names: &[&str]) -> BTreeSet<PolicyKey> {
+        names.iter().map(|name| ("n".to_owned(), (*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn nobody_is_known_before_the_list_is_whole() {
+        let users = PolicyUsers::default();
+        let policy = ("n".to_owned(), "p".to_owned());
+        users.hear(&Event::Init);
+        users.hear(&Event::InitApply(server("n", "a", Some("p"))));
+        assert_eq!(users.of(&policy), None);
+        users.hear(&Event::InitDone);
+        assert_eq!(users.of(&policy), Some(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn former_and_new_policy_are_concerned_and_nobody_else() {
+        let users = PolicyUsers::default();
+        users.hear(&Event::InitDone);
+        assert_eq!(users.hear(&Event::Apply(server("n", "a", Some("p")))), policies(&["p"]));
+        assert_eq!(users.hear(&Event::Apply(server("n", "a", Some("p")))), policies(&[]));
+        assert_eq!(users.hear(&Event::Apply(server("n", "a", Some("q")))), policies(&["p", "q"]));
+        assert_eq!(users.hear(&Event::Apply(server("n", "b", Some("q")))), policies(&["q"]));
+        assert_eq!(users.hear(&Event::Apply(server("o", "c", Some("q")))).len(), 1);
+        assert_eq!(users.of(&("n".to_owned(), "q".to_owned())), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(users.hear(&Event::Apply(server("n", "b", None))), policies(&["q"]));
+        assert_eq!(users.hear(&Event::Delete(server("n", "a", Some("q")))), policies(&["q"]));
+        assert_eq!(users.of(&("n".to_owned(), "q".to_owned())), Some(vec![]));
+    }
+
+    #[test]
+    fn who_went_while_nobody_watched_is_noticed() {
+        let users = PolicyUsers::default();
+        users.hear(&Event::InitDone);
+        users.hear(&Event::Apply(server("n", "a", Some("p"))));
+        users.hear(&Event::Apply(server("n", "b", Some("p"))));
+        users.hear(&Event::Init);
+        users.hear(&Event::InitApply(server("n", "b", Some("p"))));
+        assert_eq!(users.of(&("n".to_owned(), "p".to_owned())).unwrap().len(), 2);
+        assert_eq!(users.hear(&Event::InitDone), policies(&["p"]));
+        assert_eq!(users.of(&("n".to_owned(), "p".to_owned())), Some(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn an_unreadable_server_keeps_what_it_used() {
+        let users = PolicyUsers::default();
+        users.hear(&Event::InitDone);
+        users.hear(&Event::Apply(server("n", "a", Some("p"))));
+        let unreadable = serde_json::from_value(json!({
+            "apiVersion": "cardea.dev/v1alpha1", "kind": "McpServer",
+            "metadata": {"namespace": "n", "name": "a"}, "spec": {"source": 5},
+        }))
+        .unwrap();
+        assert_eq!(users.hear(&Event::Apply(unreadable)), policies(&[]));
+        assert_eq!(users.of(&("n".to_owned(), "p".to_owned())), Some(vec!["a".to_owned()]));
+    }
+}
