@@ -25,8 +25,8 @@ pub(crate) use self::plain::PlainHeaders;
 pub(crate) const ISSUER: &str = "cardea-proxy";
 /// Seconds that a signed identity is valid: as long as it takes from here to the same pod's server.
 const LIFETIME: u64 = 60;
-/// How long one is used again for the same caller: a signature costs more than all else that is done for a call. What is
-/// left of its life is enough to verify it.
+/// How long one is used again for the same caller: a signature is a good part of what a call costs. What is left of its
+/// life is enough to verify it.
 const REUSE: Duration = Duration::from_secs(15);
 /// About how many bytes of signed identities are kept.
 const MAX_KEPT: u64 = 1 << 20;
