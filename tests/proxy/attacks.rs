@@ -44,7 +44,7 @@ async fn a_charset_that_makes_another_message_of_the_same_bytes() {
 /// SDKs find the stream for an answer by the request's id: with one id used twice, a list that is late arrives where the
 /// call was sent.
 #[tokio::test]
-async fn a_list_that_arrives_where_a_call_was_permitted() {
+async fn e19_a_list_that_arrives_where_a_call_was_permitted() {
     let world = World::start().await;
     let list = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"hidden"}]}}"#;
     world.server.once(Reply::text("application/json", list));

@@ -25,7 +25,7 @@ async fn a_list_shows_what_may_be_called() {
 }
 
 #[tokio::test]
-async fn every_form_of_answer_is_filtered() {
+async fn e19_every_form_of_answer_is_filtered() {
     let world = World::start().await;
     for (status, media_type) in
         [(200, "application/json"), (201, "Application/JSON ; charset=UTF-8"), (206, "application/json")]
@@ -48,7 +48,7 @@ async fn every_form_of_answer_is_filtered() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_read_is_withheld() {
+async fn e19_a_list_that_cannot_be_read_is_withheld() {
     let world = World::start().await;
     let json = |body: &'static str| Reply::text("application/json", body);
     let replies = [
@@ -79,7 +79,7 @@ async fn a_list_that_cannot_be_read_is_withheld() {
 }
 
 #[tokio::test]
-async fn events_are_filtered_wherever_they_are_cut_and_ended() {
+async fn e19_events_are_filtered_wherever_they_are_cut_and_ended() {
     let world = World::start().await;
     for (end, chunk) in [("\n", 1), ("\r\n", 7), ("\r", 3), ("\r\n", 1), ("\n", 1000)] {
         let stream = |list: &str| {
@@ -103,7 +103,7 @@ async fn events_are_filtered_wherever_they_are_cut_and_ended() {
 }
 
 #[tokio::test]
-async fn a_list_replayed_on_a_stream_is_filtered_too() {
+async fn e19_a_list_replayed_on_a_stream_is_filtered_too() {
     let world = World::start().await;
     let session = world.session(&world.token(&json!({})), "s").await;
     let (reply, feed) = Reply::events();
@@ -136,7 +136,7 @@ async fn a_stream_that_is_none_is_withheld() {
 }
 
 #[tokio::test]
-async fn a_modern_list_is_nobody_elses() {
+async fn e23_a_modern_list_is_nobody_elses() {
     let world = World::start().await;
     let reply = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","tools":[{"name":"hidden"}],"ttlMs":60000,"cacheScope":"public"}}"#;
     world.server.once(Reply::text("application/json", reply));

@@ -9,7 +9,7 @@ use crate::support::{World, message, tool_call, with_header};
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 #[tokio::test]
-async fn what_could_be_read_in_two_ways_never_reaches_the_server() {
+async fn e01_e02_e03_what_could_be_read_in_two_ways_never_reaches_the_server() {
     let world = World::start().await;
     let deep = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{}{}}}}}"#,
@@ -87,7 +87,7 @@ async fn a_modern_call_with_headers_that_agree_passes_and_keeps_them() {
 }
 
 #[tokio::test]
-async fn the_decision_is_the_bodys_and_the_headers_must_agree() {
+async fn e07_the_decision_is_the_bodys_and_the_headers_must_agree() {
     let world = World::start().await;
     let hidden = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{{"name":"hidden",{META}}}}}"#);
     let send = async |name: &'static str, body: &str| {
@@ -127,7 +127,7 @@ async fn a_header_that_decides_must_not_come_twice() {
 }
 
 #[tokio::test]
-async fn revisions_and_eras_are_not_guessed() {
+async fn e08_revisions_and_eras_are_not_guessed() {
     let world = World::start().await;
     let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
     let send = async |version: Option<&str>, body: String| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{World, message, tool_call, with_header};
 
 #[tokio::test]
-async fn a_denied_tool_does_not_reach_the_server_and_looks_like_a_missing_one() {
+async fn e20_a_denied_tool_does_not_reach_the_server_and_looks_like_a_missing_one() {
     let world = World::start().await;
     let hidden = world.alice(tool_call("get_secret", json!({}))).await;
     let missing = world.alice(tool_call("no-such-tool", json!({}))).await;
