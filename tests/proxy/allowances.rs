@@ -182,7 +182,7 @@ async fn e34_streams_of_one_principal_are_counted() {
     let world = World::with(|config| config["limits"]["streamsPerPrincipal"] = json!(2)).await;
     let mut open = Vec::new();
     let listen = json!({"jsonrpc": "2.0", "id": 3, "method": "subscriptions/listen", "params": {
-        "notifications": {"toolsListChanged": true}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+        "notifications": {"toolsListChanged": true}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
     }});
     let listen = with_header(message(listen.to_string()), "mcp-protocol-version", "2026-07-28");
     let listen = with_header(listen, "mcp-method", "subscriptions/listen");

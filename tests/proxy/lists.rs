@@ -140,7 +140,7 @@ async fn e23_a_modern_list_is_nobody_elses() {
     let world = World::start().await;
     let reply = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","tools":[{"name":"hidden"}],"ttlMs":60000,"cacheScope":"public"}}"#;
     world.server.once(Reply::text("application/json", reply));
-    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let request = with_header(message(body), "mcp-protocol-version", "2026-07-28");
     let answer = world.alice(with_header(request, "mcp-method", "tools/list")).await;
     assert_eq!(

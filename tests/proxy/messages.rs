@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::support::{World, message, tool_call, with_header};
+use crate::support::{Reply, World, message, tool_call, with_header};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
@@ -171,4 +171,110 @@ async fn a_legacy_session_passes() {
     let seen = world.server.seen();
     assert_eq!(seen.len(), 2);
     assert!(seen.iter().all(|seen| seen.header("mcp-session-id") == "s"));
+}
+
+/// A request of 2026-07-28 with its mirrored headers.
+fn modern(method: &str, name: Option<&str>, mut params: serde_json::Value) -> Request<Full<bytes::Bytes>> {
+    let meta: serde_json::Value = serde_json::from_str(&format!("{{{META}}}")).unwrap();
+    params["_meta"] = meta["_meta"].clone();
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let request = with_header(message(body.to_string()), "mcp-protocol-version", "2026-07-28");
+    let request = with_header(request, "mcp-method", method);
+    name.into_iter().fold(request, |request, name| with_header(request, "mcp-name", name))
+}
+
+#[tokio::test]
+async fn e07_mirrored_values_that_cannot_be_read_are_refused() {
+    let world = World::start().await;
+    // In base64: `echo` and a line feed, an escape, a delete.
+    for (tool, name) in [
+        ("echo\n", "ZWNobwo="),
+        ("echo\u{1b}", "ZWNobxs="),
+        ("echo\u{7f}", "ZWNob38="),
+        ("echo", "ZWNo*w=="),
+        ("echo", "/w=="),
+    ] {
+        let name = format!("=?base64?{name}?=");
+        let answer = world.alice(modern("tools/call", Some(&name), json!({"name": tool}))).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, -32020), "{tool:?} {name}");
+    }
+    for value in ["=?base64?YQo=?=", "=?base64?!!?=", "=?base64?/w==?=", "a\tb"] {
+        let request = with_header(modern("tools/call", Some("echo"), json!({"name": "echo"})), "mcp-param-x", value);
+        let answer = world.alice(request).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, -32020), "{value:?}");
+    }
+    assert!(world.server.seen().is_empty());
+    for value in ["=?base64?w7w=?=", "", "eu west"] {
+        let request = with_header(modern("tools/call", Some("echo"), json!({"name": "echo"})), "mcp-param-x", value);
+        assert_eq!(world.alice(request).await.status, 200, "{value:?}");
+        assert_eq!(world.server.only().header("mcp-param-x"), value);
+        world.server.forget();
+    }
+}
+
+#[tokio::test]
+async fn row29_a_modern_request_says_what_its_client_can_do() {
+    let world = World::start().await;
+    let body = r#"{"jsonrpc":"2.0","id":4,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let request = with_header(message(body), "mcp-protocol-version", "2026-07-28");
+    let answer = world.alice(with_header(request, "mcp-method", "tools/list")).await;
+    assert_eq!((answer.status.as_u16(), answer.code(), &answer.json()["id"]), (400, -32602, &json!(4)));
+    assert!(world.server.seen().is_empty());
+    assert_eq!(world.alice(modern("tools/list", None, json!({}))).await.status, 200);
+}
+
+#[tokio::test]
+async fn e22_a_retry_is_judged_anew() {
+    let world = World::start().await;
+    let state = "opaque \\u0000\\u00e9 \\/ =";
+    let asks =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","requestState":"{state}"}}}}"#);
+    world.server.once(Reply::text("application/json", asks.clone()));
+    let first = world.alice(modern("tools/call", Some("echo"), json!({"name": "echo", "arguments": {"a": 1}}))).await;
+    assert_eq!(first.body, asks);
+    world.server.forget();
+    world.server.script(|_| Reply::json(&json!({"jsonrpc": "2.0", "id": 2, "result": {"content": []}})));
+    let retry = |tool: &str, arguments: &str| {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"requestState":"{state}","inputResponses":{{"x":{{"action":"accept"}}}},{META}}}}}"#
+        );
+        let request = with_header(message(body.clone()), "mcp-protocol-version", "2026-07-28");
+        (with_header(with_header(request, "mcp-method", "tools/call"), "mcp-name", tool), body)
+    };
+    let (again, body) = retry("echo", r#"{"a": 2}"#);
+    assert_eq!(world.alice(again).await.status, 200);
+    assert_eq!(world.server.only().body, body);
+    assert_eq!(world.alice(retry("get_secret", r#"{"a": 1}"#).0).await.status, 403);
+    let other = world.token(&json!({"sub": "bob", "groups": ["ops"]}));
+    assert_eq!(world.with_token(&other, retry("echo", r#"{"a": 1}"#).0).await.status, 403);
+    assert_eq!(world.anonymous().send(retry("echo", r#"{"a": 1}"#).0).await.status, 401);
+    assert_eq!(world.server.seen().len(), 1);
+    assert_eq!(world.last_line()["reason"], "no-evidence");
+}
+
+const ASKS: &str = "data: {\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"sampling/createMessage\",\"params\":{}}\n\n";
+const TELLS: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"id\":1}}\n\n";
+
+#[tokio::test]
+async fn row33_a_modern_server_asks_its_clients_nothing() {
+    let world = World::start().await;
+    let answers = "id: 1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[], \"method\":1}}\n\n";
+    let listen = modern("subscriptions/listen", None, json!({"notifications": {"toolsListChanged": true}}));
+    let list = modern("tools/list", None, json!({}));
+    let call = modern("tools/call", Some("echo"), json!({"name": "echo"}));
+    let mut dropped = 0;
+    for (request, passes) in [(call, false), (list, false), (listen, false), (tool_call("echo", json!({})), true)] {
+        let (reply, feed) = Reply::events();
+        world.server.once(reply);
+        tokio::spawn(async move { feed.send(format!("{TELLS}{ASKS}{answers}").into()).await });
+        let answer = world.alice(request).await;
+        let body = String::from_utf8_lossy(&answer.body);
+        assert_eq!(body, format!("{TELLS}{}{answers}", if passes { ASKS } else { "" }));
+        dropped += u32::from(!passes);
+        let told = world.admin("/metrics").await;
+        let told = String::from_utf8_lossy(&told.body).into_owned();
+        assert!(told.contains(&format!("cardea_proxy_events_dropped_total {dropped}\n")), "{told}");
+    }
+    world.server.once(Reply::text("application/json", r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#));
+    assert_eq!(world.alice(modern("tools/list", None, json!({}))).await.status, 502);
 }

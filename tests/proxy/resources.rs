@@ -170,3 +170,29 @@ async fn each_resource_that_is_listened_to_is_decided_on() {
     world.server.script(|_| Reply::json(&json!({"jsonrpc": "2.0", "id": 3, "result": {"contents": []}})));
     assert_eq!(world.alice(read).await.status, 200);
 }
+
+#[tokio::test]
+async fn e23_what_is_read_or_discovered_in_the_modern_era_is_nobody_elses() {
+    let world = world().await;
+    let read = || asks_modern("resources/read", Some("file:///docs/a"), json!({"uri": "file:///docs/a"}));
+    let discover = || asks_modern("server/discover", None, json!({}));
+    let result = |scope: &str| format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"contents":[ ],"ttlMs":9{scope}}}}}"#);
+    let private = result(r#","cacheScope":"private""#);
+    for scope in ["", r#","cacheScope":"public""#] {
+        for request in [read(), discover()] {
+            world.server.once(Reply::text("application/json", result(scope)));
+            let answer = world.alice(request).await;
+            assert_eq!((answer.body.as_ref(), answer.header("cache-control")), (private.as_bytes(), "no-store"));
+        }
+        for request in [read(), discover()] {
+            world.server.once(Reply::text("text/event-stream", format!("id: 1\ndata: {}\n\n", result(scope))));
+            assert_eq!(world.alice(request).await.body, format!("id: 1\ndata: {private}\n\n"));
+        }
+        let legacy = asks("resources/read", &json!({"uri": "file:///docs/a"}));
+        world.server.once(Reply::text("application/json", result(scope)));
+        assert_eq!(world.alice(legacy).await.body, result(scope));
+    }
+    let error = r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32002,"message":"gone"}}"#;
+    world.server.once(Reply::text("application/json", error));
+    assert_eq!(world.alice(read()).await.body, error);
+}

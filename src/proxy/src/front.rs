@@ -186,9 +186,17 @@ async fn permitted(
 
     // What comes back.
     let era = asked.era;
+    // Of requests, only `server/discover` is of a modern session.
+    let private =
+        era == Era::Modern && asked.id.is_some() && matches!(asked.action, Action::Session | Action::ReadResource(_));
     let streams = response::is_event_stream(answer.headers());
-    let filter =
-        Filter { config: proxy.config.clone(), metrics: proxy.metrics.clone(), principal: principal.clone(), era };
+    let filter = Filter {
+        config: proxy.config.clone(),
+        metrics: proxy.metrics.clone(),
+        principal: principal.clone(),
+        era,
+        private,
+    };
     let response = match (two_endpoints, &head.method) {
         (true, &Method::GET) => {
             let (endpoints, server, path) = (&proxy.endpoints, &config.upstream, snapshot.endpoint.path.as_str());
@@ -198,6 +206,7 @@ async fn permitted(
         (false, method) => {
             let expected = match asked.action {
                 Action::List(_) | Action::Listen { .. } => Expected::List,
+                _ if private => Expected::List,
                 Action::Session if method == Method::GET => Expected::Stream,
                 _ => Expected::Opaque,
             };

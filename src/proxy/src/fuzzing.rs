@@ -146,7 +146,13 @@ pub fn events(bytes: &[u8]) {
     assert_eq!(watch(size), watch(1));
     for era in [Era::Legacy, Era::Modern] {
         let Scene { config, metrics, principal } = &*SCENE;
-        let filter = Filter { config: config.clone(), metrics: metrics.clone(), principal: principal.clone(), era };
+        let filter = Filter {
+            config: config.clone(),
+            metrics: metrics.clone(),
+            principal: principal.clone(),
+            era,
+            private: false,
+        };
         for event in &events {
             let Some(shown) = filter.event(Event(event.clone())) else { continue };
             let Some(Ok(message)) = shown.data().map(|data| serde_json::from_slice::<Value>(&data)) else { continue };

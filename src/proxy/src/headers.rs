@@ -22,7 +22,8 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 /// `X-Accel-Buffering: no` keeps proxies in front from buffering a stream.
 pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const PARAMETER: &str = "mcp-param-";
+/// `Mcp-Param-…`: mirrors an argument since 2026-07-28.
+pub(crate) const PARAMETER: &str = "mcp-param-";
 
 /// Headers of an MCP request by the era it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

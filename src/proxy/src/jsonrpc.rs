@@ -22,13 +22,11 @@ const PARAMS: [&str; 10] =
     ["name", "arguments", "uri", "_meta", "cursor", "notifications", "task", "ref", "requestState", "inputResponses"];
 /// The member of `_meta` that names the revision since 2026-07-28.
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The member of `_meta` that says what the client can do.
+const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// Members of `_meta` that a decision may rest on.
-const META: [&str; 4] = [
-    META_VERSION,
-    "io.modelcontextprotocol/clientCapabilities",
-    "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/logLevel",
-];
+const META: [&str; 4] =
+    [META_VERSION, META_CAPABILITIES, "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/logLevel"];
 /// What `subscriptions/listen` may name: notifications that say no more than "a list has changed", and URIs.
 const LISTENS: [&str; 4] = ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"];
 /// Members of a reference.
@@ -62,6 +60,8 @@ pub(crate) struct Params {
     pub(crate) uri: Member,
     /// Revision in `_meta`.
     pub(crate) version: Member,
+    /// The client's capabilities in `_meta`.
+    pub(crate) capabilities: Member,
     /// What is to be completed.
     pub(crate) reference: Reference,
     /// What `subscriptions/listen` asks to hear of.
@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for ParamsSeed {
             match name.as_ref() {
                 "name" => params.name = map.next_value_seed(Text { depth: 2 })?,
                 "uri" => params.uri = map.next_value_seed(Text { depth: 2 })?,
-                "_meta" => params.version = map.next_value_seed(Meta)?,
+                "_meta" => (params.version, params.capabilities) = map.next_value_seed(Meta)?,
                 "notifications" => params.listens = map.next_value_seed(ListensSeed)?,
                 "ref" => params.reference = map.next_value_seed(ReferenceSeed)?,
                 _ => map.next_value_seed(Skip { depth: 2 })?,
@@ -227,35 +227,35 @@ impl<'de> Visitor<'de> for ParamsSeed {
     }
 }
 
-/// The revision in `_meta`.
+/// The revision and the capabilities in `_meta`.
 struct Meta;
 
 impl<'de> DeserializeSeed<'de> for Meta {
-    type Value = Member;
+    type Value = (Member, Member);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Meta {
-    type Value = Member;
+    type Value = (Member, Member);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut names = Names::new(&META);
-        let mut version = Member::Absent;
+        let (mut version, mut capabilities) = Default::default();
         while let Some(name) = names.next(&mut map)? {
-            if name == META_VERSION {
-                version = map.next_value_seed(Text { depth: 3 })?;
-            } else {
-                map.next_value_seed(Skip { depth: 3 })?;
+            match name.as_ref() {
+                META_VERSION => version = map.next_value_seed(Text { depth: 3 })?,
+                META_CAPABILITIES => capabilities = map.next_value_seed(Text { depth: 3 })?,
+                _ => map.next_value_seed(Skip { depth: 3 })?,
             }
         }
-        Ok(version)
+        Ok((version, capabilities))
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a message asks for: its revision, its era, its [`Action`]. The one file that knows revisions and methods. Both
-//! eras are decided per request, and a mix of the two is refused, not guessed (rows 21 to 24, 28, 40).
+//! eras are decided per request, and a mix of the two is refused, not guessed (rows 21 to 29, 40).
 //!
 //! Does not know who asks, and decides nothing about permission: a method that no rule can be about is
 //! [`Action::Unknown`].
@@ -236,9 +236,18 @@ fn check_mirrors(headers: &HeaderMap, message: &Message) -> Result<(), Refused> 
         }
     }
     let method = match &message.kind {
+        Kind::Request { .. } if params.capabilities == Member::Absent => {
+            return Err(Refused::new(code::INVALID_PARAMS, "params._meta must name the client's capabilities"));
+        }
         Kind::Request { method, .. } | Kind::Notification { method } => method.as_str(),
         Kind::Answer => return Ok(()),
     };
+    // Which argument is mirrored is known to the tool; here they must only be readable (rows 24 to 26).
+    for name in headers.keys().filter(|name| name.as_str().starts_with(headers::PARAMETER)) {
+        if header(headers, name)?.and_then(decoded).is_none() {
+            return Err(Refused::mismatch("an Mcp-Param header cannot be read"));
+        }
+    }
     if header(headers, &headers::METHOD)? != Some(method) {
         return Err(Refused::mismatch("Mcp-Method does not agree with the body"));
     }
@@ -263,7 +272,7 @@ fn decoded(value: &str) -> Option<String> {
         Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?,
         None => value.to_owned(),
     };
-    (!text.contains('\0')).then_some(text)
+    (!text.contains(char::is_control)).then_some(text)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ const PIECE: usize = 16 << 10;
 /// What an answer may hold that has to be filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// A list: JSON or a stream.
+    /// A list, or what is nobody else's: JSON or a stream.
     List,
     /// A stream on which anything may be replayed.
     Stream,
@@ -64,6 +64,8 @@ pub(crate) struct Filter {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) principal: Arc<Principal>,
     pub(crate) era: Era,
+    /// Whether any result is nobody else's, not only a list (row 37).
+    pub(crate) private: bool,
 }
 
 /// Turns the server's answer into the caller's; a list that has to be read whole must be there within `limit`.
@@ -90,18 +92,25 @@ pub(crate) async fn finish(
     let body = match (expected, form) {
         (Expected::List, Form::Json) if head.status.is_success() => {
             let whole = tokio::time::timeout(limit, whole_list(body, &filter)).await;
-            Whole { rest: whole.map_err(|_| Unfit("the server's list took too long"))?? }.boxed_unsync()
+            let rest = whole.map_err(|_| Unfit("the server's list took too long"))??;
+            let mut watch = Watch::message();
+            watch.finds(&rest);
+            said = Some(watch.said());
+            Whole { rest }.boxed_unsync()
         }
         (expected, form) => {
             let pass = match (expected, form) {
                 _ if !head.status.is_success() => Pass::Untouched,
-                (Expected::Opaque, Form::EventStream) => Pass::Watched(Watch::events()),
+                (Expected::Opaque, Form::EventStream) if filter.era == Era::Legacy => Pass::Watched(Watch::events()),
                 (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message()),
-                (_, Form::EventStream) => Pass::Filtered(Splitter::new(MAX_FILTERED_BYTES), filter),
+                (_, Form::EventStream) => {
+                    let watch = (expected == Expected::Opaque || filter.private).then(Watch::events);
+                    Pass::Filtered(Splitter::new(MAX_FILTERED_BYTES), filter, watch)
+                }
                 _ if expected == Expected::Opaque || body.size_hint().exact() == Some(0) => Pass::Untouched,
                 _ => return Err(Unfit("the server's answer is of no known form")),
             };
-            if let Pass::Watched(watch) = &pass {
+            if let Pass::Watched(watch) | Pass::Filtered(_, _, Some(watch)) = &pass {
                 said = Some(watch.said());
             }
             Streamed { ahead: Bytes::new(), server: body, pass, ended: false }.boxed_unsync()
@@ -133,7 +142,7 @@ pub(crate) fn taken_up(
         ahead.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
     }
     let (head, server) = answer.into_parts();
-    let pass = Pass::Filtered(rest, filter);
+    let pass = Pass::Filtered(rest, filter, None);
     let mut response = Response::new(Streamed { ahead: ahead.into(), server, pass, ended: false }.boxed_unsync());
     *response.headers_mut() = headers::for_caller(&head.headers);
     response.headers_mut().insert(headers::ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -185,11 +194,15 @@ impl Filter {
         let unreadable = Unfit("the server's list cannot be read");
         let text = std::str::from_utf8(bytes).map_err(|_| unreadable)?;
         let message: Members<'_> = serde_json::from_str(text).map_err(|_| unreadable)?;
+        // The modern era has no requests from servers (row 33); a client might answer one.
+        if self.era == Era::Modern && message.get("method").is_some() && message.get("id").is_some() {
+            return Err(Unfit("the server asks, which this revision does not know"));
+        }
         let Some(result) = message.get("result").filter(|result| result.get().starts_with('{')) else {
             return Ok(None);
         };
         let result: Members<'_> = serde_json::from_str(result.get()).map_err(|_| unreadable)?;
-        if !CATALOGS.iter().any(|catalog| result.get(catalog.member()).is_some()) {
+        if !self.private && !CATALOGS.iter().any(|catalog| result.get(catalog.member()).is_some()) {
             return Ok(None);
         }
         let filtered = result.write(|name, value| self.member(name, value), self.scope(&result))?;
@@ -199,7 +212,7 @@ impl Filter {
             .map(|text| text.map(String::into_bytes))
     }
 
-    /// A filtered list is nobody else's (row 37): a shared cache must not keep it.
+    /// A result that is nobody else's (row 37): a shared cache must not keep it.
     fn scope(&self, result: &Members<'_>) -> Option<(&'static str, &'static str)> {
         let missing = self.era == Era::Modern && result.get("cacheScope").is_none();
         missing.then_some(("cacheScope", "\"private\""))
@@ -235,8 +248,9 @@ impl Filter {
             Ok(None) => Some(event),
             Ok(Some(filtered)) => Some(event.with_data(&filtered)),
             // A laxer reader than ours could make a list of it.
-            Err(Unfit(_)) => {
+            Err(Unfit(why)) => {
                 self.metrics.event_dropped();
+                tracing::warn!(why, "an event is not passed on");
                 None
             }
         }
@@ -344,8 +358,13 @@ enum Pass {
     Untouched,
     /// Broken off where a list begins.
     Watched(Watch),
-    /// Filtered event by event.
-    Filtered(Splitter, Filter),
+    /// Filtered event by event; of calls, broken off where a list begins.
+    Filtered(Splitter, Filter, Option<Watch>),
+}
+
+fn stray_list() -> BodyError {
+    tracing::warn!("a list came where none was asked for; the answer is broken off");
+    "a list where none belongs".into()
 }
 
 impl Streamed {
@@ -370,23 +389,22 @@ impl HttpBody for Streamed {
             let mut out = Vec::new();
             let Some(frame) = frame else {
                 this.ended = true;
-                let Pass::Filtered(splitter, filter) = &mut this.pass else { return Poll::Ready(None) };
+                let Pass::Filtered(splitter, filter, _) = &mut this.pass else { return Poll::Ready(None) };
                 let rest = splitter.rest().filter(|event| !event.is_called(ENDPOINT));
                 let rest = rest.and_then(|event| filter.event(event));
                 return Poll::Ready(rest.map(|event| Ok(Frame::data(event.0.into()))));
             };
             // Trailers could carry what the header lists keep back.
             let Ok(data) = frame.into_data() else { continue };
-            let (splitter, filter) = match &mut this.pass {
-                Pass::Filtered(splitter, filter) => (splitter, filter),
+            let (splitter, filter, watch) = match &mut this.pass {
+                Pass::Filtered(splitter, filter, watch) => (splitter, filter, watch),
                 Pass::Untouched => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Pass::Watched(watch) => {
                     if !watch.finds(&data) {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                     this.ended = true;
-                    tracing::warn!("a list came where none was asked for; the answer is broken off");
-                    return Poll::Ready(Some(Err("a list where none belongs".into())));
+                    return Poll::Ready(Some(Err(stray_list())));
                 }
             };
             let mut endpoint = false;
@@ -401,6 +419,10 @@ impl HttpBody for Streamed {
             if let Some(unfit) = unfit {
                 this.ended = true;
                 return Poll::Ready(Some(Err(unfit)));
+            }
+            if watch.as_mut().is_some_and(|watch| watch.finds(&out)) {
+                this.ended = true;
+                return Poll::Ready(Some(Err(stray_list())));
             }
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 fn message(text: &str) -> Message {
     crate::jsonrpc::read(text.as_bytes()).unwrap()
