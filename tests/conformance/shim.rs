@@ -34,10 +34,11 @@ type Body = BoxBody<Bytes, hyper::Error>;
 pub(crate) enum Evidence {
     Certificate,
     Token,
+    Anonymous,
 }
 
 impl Evidence {
-    pub(crate) const ALL: [Self; 2] = [Self::Certificate, Self::Token];
+    pub(crate) const ALL: [Self; 3] = [Self::Certificate, Self::Token, Self::Anonymous];
 }
 
 impl fmt::Display for Evidence {
@@ -45,6 +46,7 @@ impl fmt::Display for Evidence {
         out.write_str(match self {
             Self::Certificate => "certificate",
             Self::Token => "token",
+            Self::Anonymous => "anonymous",
         })
     }
 }
@@ -251,7 +253,7 @@ fn client_config(run: &Run, evidence: Evidence, protocol: Protocol) -> anyhow::R
         Evidence::Certificate => {
             config.with_client_auth_cert(certificates(&run.certificate)?, PrivateKeyDer::from_pem_file(&run.key)?)?
         }
-        Evidence::Token => config.with_no_client_auth(),
+        Evidence::Token | Evidence::Anonymous => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),

@@ -100,3 +100,21 @@ async fn the_server_and_the_lists_see_nobody() {
         answer["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["get_a", "hidden"]);
 }
+
+#[tokio::test]
+async fn e28_nobody_uses_up_the_allowance_of_another_nobody() {
+    let world = World::with(|config| {
+        config["clientAuth"] = json!("Optional");
+        config["authentication"]["clientCertificates"] = json!(false);
+        config["authentication"]["insecureAnonymous"] = json!(true);
+        config["limits"]["rate"] = json!({"perPrincipal": {"requests": 1, "perSeconds": 3600, "burst": 1}});
+        config["rules"] = json!([{"name": "p", "effect": "Allow", "principals": ["anonymous"], "tools": ["*"]}]);
+    })
+    .await;
+    let call = || tool_call("echo", json!({}));
+    assert_eq!(world.anonymous().send(call()).await.status, 200);
+    assert_eq!(world.anonymous().send(call()).await.status, 429);
+    // Another caller who proves nobody, told apart by a certificate that says nothing here.
+    let other = world.authority.sign(1, "agent", &["spiffe://cluster.local/ns/a/sa/agent"]);
+    assert_eq!(world.bearing(&other).send(call()).await.status, 200);
+}

@@ -129,7 +129,7 @@ async fn permitted(
     let principal = Arc::new(scene.authenticate(head, certificate).await?);
     account.principal = Some(principal.clone());
     let callers = &snapshot.callers;
-    let mut admitted = callers.admit(&principal, &proxy.slots)?;
+    let mut admitted = callers.admit(&principal, scene.peer(certificate), &proxy.slots)?;
 
     // What for. `body` is read once; these bytes are judged and these bytes are sent.
     let (body, _kept);
@@ -235,6 +235,14 @@ impl Scene<'_> {
         id == Some(config.operator.as_str())
     }
 
+    /// What tells a caller apart who proves nobody.
+    fn peer(&self, certificate: Option<(&Presented, Anchor)>) -> PeerKey {
+        match certificate {
+            Some((presented, _)) => PeerKey::Certificate(presented.thumbprint),
+            None => PeerKey::Network(network(self.connection.peer.ip())),
+        }
+    }
+
     /// Who calls. Whoever proves nobody too often is not heard for a while, unless on a connection that has proven
     /// somebody: others may come from the same address.
     async fn authenticate(
@@ -243,10 +251,7 @@ impl Scene<'_> {
         certificate: Option<(&Presented, Anchor)>,
     ) -> Result<Principal, Refusal> {
         let Scene { snapshot, connection, .. } = *self;
-        let peer = match certificate {
-            Some((presented, _)) => PeerKey::Certificate(presented.thumbprint),
-            None => PeerKey::Network(network(connection.peer.ip())),
-        };
+        let peer = self.peer(certificate);
         if !connection.has_proven() {
             snapshot.callers.shut_out(peer)?;
         }

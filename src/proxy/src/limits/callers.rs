@@ -92,15 +92,16 @@ impl Callers {
         }
     }
 
-    /// Lets one request of `principal` in, which has its place among `all` already.
-    pub(crate) fn admit(&self, principal: &Principal, all: &Slots) -> Result<Admitted, Exceeded> {
-        let key = match &principal.evidence {
+    /// Lets one request of `principal` in, which has its place among `all` already. Of callers who are nobody in
+    /// particular, `peer` tells one from another.
+    pub(crate) fn admit(&self, principal: &Principal, peer: PeerKey, all: &Slots) -> Result<Admitted, Exceeded> {
+        let (issuer, peer) = match &principal.evidence {
+            Evidence::Token { issuer } => (issuer.as_str(), None),
             // Of one ServiceAccount or certificate there is one, whatever issuers are called.
-            Evidence::Token { issuer } => (discriminant(&principal.evidence), issuer.as_str(), &principal.subject),
-            Evidence::ServiceAccount { .. } | Evidence::Certificate { .. } | Evidence::Anonymous => {
-                (discriminant(&principal.evidence), "", &principal.subject)
-            }
+            Evidence::ServiceAccount { .. } | Evidence::Certificate { .. } => ("", None),
+            Evidence::Anonymous => ("", Some(peer)),
         };
+        let key = (discriminant(&principal.evidence), issuer, &principal.subject, peer);
         let caller = self.principals.of(key, || Caller::new(&self.limits));
         // Its own first: whoever is over it must not use up what is everybody's.
         if let Some(Err(wait)) = caller.rate.as_ref().map(Bucket::take) {
