@@ -16,6 +16,7 @@ CLUSTER := $(CACHE)/bin/cluster
 ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
+LOGIN_PACKAGES := maven unzip
 
 .PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
 

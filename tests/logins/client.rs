@@ -4,13 +4,26 @@
 use std::process::Command;
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::browser::REDIRECT;
 use crate::process::Process;
 use crate::rmcp;
+use crate::support::Issuer;
 use crate::tools::{Tools, fixture};
+
+/// A client id metadata document that describes these clients, published there: its URL, which is their client id. It names
+/// no scopes, so it holds nobody to those of a first challenge.
+pub(crate) fn document(pages: &Issuer) -> String {
+    let url = format!("{}/client.json", pages.url);
+    let document = json!({
+        "client_id": url, "client_name": "logins", "redirect_uris": [REDIRECT], "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none"
+    });
+    pages.page("/client.json", &document.to_string());
+    url
+}
 
 /// What a client saw.
 pub(crate) struct Story {

@@ -21,7 +21,7 @@ use crate::client::Story;
 type Session = RunningService<RoleClient, ()>;
 
 pub(crate) async fn run(bed: &Bed, document: Option<&str>) -> anyhow::Result<Story> {
-    let trust = Certificate::from_pem_bundle(bed.world.authority.pem.as_bytes())?;
+    let trust = Certificate::from_pem_bundle(bed.authorities.as_bytes())?;
     let http = reqwest::Client::builder().tls_certs_only(trust).redirect(reqwest::redirect::Policy::none()).build()?;
     let mut browser = bed.browser()?;
     let config = || StreamableHttpClientTransportConfig::with_uri(bed.resource.as_str());
