@@ -19,7 +19,7 @@ pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_docum
     let mut issuer = OidcProvider::start(&bed, tools.node.as_deref().context("no Node")?).await?;
     bed.trust_issuer(&issuer.issuer).await;
     let document = with_document.then(|| client::document(&pages));
-    let story = client.run(&bed, tools, document.as_deref()).await;
+    let story = client.run(&bed, tools, document.as_deref(), &async || Ok(())).await;
     let asked = issuer.asked();
     let told = || format!("{asked:#?}");
     let story = story.with_context(|| format!("{}\n{:#?}", told(), bed.decisions()))?;
@@ -56,10 +56,7 @@ pub(crate) async fn with_keycloak(
     let realm = keycloak.realm(&bed, &name).await?;
     bed.trust_issuer(&realm.issuer).await;
     let document = with_document.then(|| client::document(&keycloak.pages));
-    let story = tokio::select! {
-        story = client.run(&bed, tools, document.as_deref()) => story,
-        error = realm.widen_clients(), if !with_document => Err(error),
-    };
+    let story = client.run(&bed, tools, document.as_deref(), &async || realm.widen_registered_clients().await).await;
     let events = realm.events().await?;
     let told = || format!("{events:#?}");
     let story = story.with_context(|| format!("{}\n{:#?}", told(), bed.decisions()))?;

@@ -120,19 +120,22 @@ impl Realm<'_> {
             "username": "alice", "enabled": true, "email": "alice@example.test", "emailVerified": true,
             "firstName": "Alice", "lastName": "A", "credentials": [{"type": "password", "value": "alice"}]
         });
-        // The client that stands for the MCP server: tokens for the resource are those whose audience it is.
+        // The client that stands for the MCP server. Its id is the resource too: a refreshed token is not narrowed to the
+        // resource, and names its audience by this id.
         let server = json!({
-            "clientId": "mcp-server", "bearerOnly": true, "attributes": {"resource_url": resource}
+            "clientId": resource, "bearerOnly": true, "attributes": {"resource_url": resource}
         });
         let realm = json!({
             "realm": self.name, "enabled": true, "accessTokenLifespan": TOKEN_SECONDS, "eventsEnabled": true,
-            "users": [alice], "clients": [server]
+            "clients": [server]
         });
         self.keycloak.admin(Method::POST, "", Some(&realm)).await?;
+        // After the realm, not with it: only so has she its default roles, and with them offline access.
+        self.admin(Method::POST, "/users", Some(&alice)).await?;
         for scope in ["mcp:read", "mcp:write"] {
             let audience = json!({
                 "name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
-                "config": {"included.client.audience": "mcp-server", "access.token.claim": "true"}
+                "config": {"included.client.audience": resource, "access.token.claim": "true"}
             });
             let scope = json!({
                 "name": scope, "protocol": "openid-connect", "protocolMappers": [audience],
@@ -147,7 +150,7 @@ impl Realm<'_> {
         self.let_clients_have_documents().await
     }
 
-    /// Ids of our scopes by their names.
+    /// Our scopes and their ids.
     async fn scopes(&self) -> anyhow::Result<Vec<(String, String)>> {
         let scopes = self.admin(Method::GET, "/client-scopes", None).await?;
         let text = |scope: &Value, name: &str| scope[name].as_str().unwrap_or_default().to_owned();
@@ -173,7 +176,7 @@ impl Realm<'_> {
         let executor = json!({
             "executor": "client-id-metadata-document",
             "configuration": {
-                "cimd-allow-http-scheme": "false", "cimd-allow-permitted-domains": ["127.0.0.1"],
+                "cimd-allow-http-scheme": "false", "cimd-allow-permitted-domains": ["127.0.0.1", "client.test"],
                 "cimd-restrict-same-domain": "false", "only-allow-confidential-client": "false"
             }
         });
@@ -202,24 +205,12 @@ impl Realm<'_> {
     }
 
     /// What an administrator does for clients that register with the scopes of their first challenge: Keycloak holds them to
-    /// those, and no token could be widened. Goes on until it fails, and tells why.
-    pub(crate) async fn widen_clients(&self) -> anyhow::Error {
-        loop {
-            if let Err(error) = self.widen_each().await {
-                return error;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    }
-
-    async fn widen_each(&self) -> anyhow::Result<()> {
+    /// those, and no token could be widened.
+    pub(crate) async fn widen_registered_clients(&self) -> anyhow::Result<()> {
         let clients = self.admin(Method::GET, "/clients", None).await?;
         for client in clients.as_array().into_iter().flatten().filter(|client| client["name"] == "logins") {
-            let has = |scope: &str| {
-                client["optionalClientScopes"].as_array().is_some_and(|scopes| scopes.contains(&json!(scope)))
-            };
             let id = client["id"].as_str().context("no id")?;
-            for (_, scope) in self.scopes().await?.iter().filter(|(name, _)| !has(name)) {
+            for (_, scope) in self.scopes().await? {
                 self.admin(Method::PUT, &format!("/clients/{id}/optional-client-scopes/{scope}"), None).await?;
             }
         }

@@ -22,7 +22,11 @@ impl Tools {
     /// What was fetched.
     pub(crate) fn found() -> Self {
         let folder = |name: &str| setting(name).map(PathBuf::from);
-        Self { node: folder("CARDEA_LOGINS_NODE"), python: folder("CARDEA_LOGINS_PYTHON") }
+        Self {
+            node: folder("CARDEA_LOGINS_NODE"),
+            python: folder("CARDEA_LOGINS_PYTHON"),
+            keycloak: folder("CARDEA_LOGINS_KEYCLOAK"),
+        }
     }
 
     /// Why a client of this SDK cannot run here.
