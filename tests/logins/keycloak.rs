@@ -120,8 +120,8 @@ impl Realm<'_> {
             "username": "alice", "enabled": true, "email": "alice@example.test", "emailVerified": true,
             "firstName": "Alice", "lastName": "A", "credentials": [{"type": "password", "value": "alice"}]
         });
-        // The client that stands for the MCP server. Its id is the resource too: a refreshed token is not narrowed to the
-        // resource, and names its audience by this id.
+        // The client that stands for the MCP server. Its id is the resource too: that is the audience of a refreshed
+        // token.
         let server = json!({
             "clientId": resource, "bearerOnly": true, "attributes": {"resource_url": resource}
         });
