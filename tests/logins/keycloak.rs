@@ -127,6 +127,8 @@ impl Realm<'_> {
         });
         let realm = json!({
             "realm": self.name, "enabled": true, "accessTokenLifespan": TOKEN_SECONDS, "eventsEnabled": true,
+            // Refreshes are not kept unless they are named.
+            "enabledEventTypes": ["CLIENT_REGISTER", "LOGIN", "CODE_TO_TOKEN", "REFRESH_TOKEN"],
             "clients": [server]
         });
         self.keycloak.admin(Method::POST, "", Some(&realm)).await?;
