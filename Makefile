@@ -16,9 +16,9 @@ CLUSTER := $(CACHE)/bin/cluster
 ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
-LOGIN_PACKAGES := openjdk-17-jre-headless maven unzip
+KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-node test-cluster conformance check update images bench bench-proxy clean launcher packages login-packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-keycloak test-node test-cluster conformance check update images bench bench-proxy clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -44,9 +44,13 @@ FUZZ_SECONDS ?= 300
 fuzz: ## Fuzz what reads the bytes of others, FUZZ_SECONDS each reader
 	fuzz/run $(FUZZ_SECONDS)
 
-test-logins: login-packages ## Whole logins of three SDKs at two authorization servers
+test-logins: ## Whole logins of three SDKs
 	cargo test --locked -p cardea-tests --test logins --no-run
 	env $$(tests/fixtures/logins/fetch) cargo test --locked --offline -p cardea-tests --test logins
+
+test-keycloak: keycloak-packages ## The same logins at Keycloak, which needs Java: no part of `test`
+	cargo test --locked -p cardea-tests --test logins --no-run
+	env $$(tests/fixtures/logins/fetch keycloak) cargo test --locked --offline -p cardea-tests --test logins -- keycloak::
 
 test-control-plane: launcher programs
 	$(CLUSTER) build
@@ -118,8 +122,8 @@ programs:
 
 # A node and Keycloak need programs of the distribution; where there is no apt, the launcher and the tests say what is missing.
 packages: WANTED := $(NODE_PACKAGES)
-login-packages: WANTED := $(LOGIN_PACKAGES)
-packages login-packages:
+keycloak-packages: WANTED := $(KEYCLOAK_PACKAGES)
+packages keycloak-packages:
 	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  missing=$$(for package in $(WANTED); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
 	  if [ -n "$$missing" ]; then \

@@ -1,5 +1,5 @@
-//! Programs of others that the logins need. `make test-logins` fetches them into the cache and names their folders in the
-//! environment.
+//! Programs of others that the logins need. `make test-logins` and `make test-keycloak` fetch them into the cache and
+//! name their folders in the environment.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ impl Tools {
     }
 
     pub(crate) fn missing_keycloak(&self) -> Option<&'static str> {
-        self.keycloak.is_none().then_some("Keycloak is not there (`make test-logins`)")
+        self.keycloak.is_none().then_some("Keycloak is not there (`make test-keycloak`)")
     }
 }
 
