@@ -16,8 +16,9 @@ CLUSTER := $(CACHE)/bin/cluster
 ENVOY := $(CACHE)/tools/envoy-$(ENVOY_VERSION)/bin/envoy
 MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
+KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-node test-cluster conformance check update images bench bench-proxy clean launcher packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-keycloak test-node test-cluster conformance check update images bench bench-proxy clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -46,6 +47,10 @@ fuzz: ## Fuzz what reads the bytes of others, FUZZ_SECONDS each reader
 test-logins: ## Whole logins of three SDKs
 	cargo test --locked -p cardea-tests --test logins --no-run
 	env $$(tests/fixtures/logins/fetch) cargo test --locked --offline -p cardea-tests --test logins
+
+test-keycloak: keycloak-packages ## The same logins at Keycloak, which needs Java: no part of `test`
+	cargo test --locked -p cardea-tests --test logins --no-run
+	env $$(tests/fixtures/logins/fetch keycloak) cargo test --locked --offline -p cardea-tests --test logins -- keycloak::
 
 test-control-plane: launcher programs
 	$(CLUSTER) build
@@ -115,12 +120,14 @@ launcher:
 programs:
 	cargo build --locked -p cardea-operator -p cardea-proxy
 
-# A node needs programs of the distribution; where there is no apt the launcher says which.
-packages:
+# A node and Keycloak need programs of the distribution; where there is no apt, the launcher and the tests say what is missing.
+packages: WANTED := $(NODE_PACKAGES)
+keycloak-packages: WANTED := $(KEYCLOAK_PACKAGES)
+packages keycloak-packages:
 	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  missing=$$(for package in $(NODE_PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
+	  missing=$$(for package in $(WANTED); do dpkg -s $$package >/dev/null 2>&1 || echo $$package; done); \
 	  if [ -n "$$missing" ]; then \
-	    echo "installing for the node tier:" $$missing; \
+	    echo "installing for the tests:" $$missing; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  fi; \
 	fi

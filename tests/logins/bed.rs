@@ -1,13 +1,15 @@
-//! What a login needs around it: the proxy at an address that its clients can reach, the MCP server behind it, and one
-//! authority for every certificate. The proxy is that of the proxy's own tests.
+//! What a login needs around it: the proxy at an address that its clients can reach, and the MCP server behind it. The proxy
+//! is that of its own tests.
+//!
+//! Does not know whose authorization server it trusts.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::browser::{Browser, REDIRECT};
+use crate::browser::Browser;
 use crate::server::Server;
-use crate::support::{Issuer, World, eventually};
+use crate::support::{World, eventually};
 
 /// The rules: `echo` needs one scope, `deploy` both, nobody may call `hidden`.
 pub(crate) const SCOPES: &str = "mcp:read mcp:write";
@@ -18,26 +20,22 @@ pub(crate) struct Bed {
     pub(crate) server: Server,
     /// The MCP endpoint, its audience and resource indicator.
     pub(crate) resource: String,
-    /// Authorities that everybody trusts.
+    /// Authorities that everybody trusts, and the file with them.
+    pub(crate) authorities: String,
     pub(crate) trust: PathBuf,
-    /// Where clients publish what they are.
-    pages: Issuer,
 }
 
 impl Bed {
-    /// Starts the proxy, which trusts no issuer yet.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts the proxy, which trusts no issuer yet. `others` are authorities beside its own.
+    pub(crate) async fn start(others: &str) -> anyhow::Result<Self> {
         let server = Server::start().await?;
         let world = World::start().await;
         let resource = format!("https://localhost:{}/mcp", world.bound.proxy.port());
-        let pages = Issuer::start().await;
-        let leaf = world.authority.sign(7, "issuer", &["localhost", "127.0.0.1"]);
+        let authorities = format!("{}{others}", world.authority.pem);
         let trust = world.folder.join("authorities.pem");
-        std::fs::write(&trust, format!("{}{}", world.authority.pem, pages.authority.pem))?;
-        std::fs::write(world.folder.join("issuer.crt"), &leaf.chain)?;
-        std::fs::write(world.folder.join("issuer.key"), &leaf.key)?;
+        std::fs::write(&trust, &authorities)?;
         world.write_leaf(&world.authority.sign(0xabd, "proxy", &["mcp.test", "localhost"]));
-        Ok(Self { world, server, resource, trust, pages })
+        Ok(Self { world, server, resource, authorities, trust })
     }
 
     /// Puts the configuration in force that trusts this issuer.
@@ -64,7 +62,7 @@ impl Bed {
         issuer["url"] = json!(url);
         issuer["audiences"] = json!([self.resource]);
         issuer["keys"] = json!("discovery");
-        issuer["caBundle"] = json!(self.world.authority.pem);
+        issuer["caBundle"] = json!(self.authorities);
         self.world.write_config(&config.to_string());
         eventually("the configuration is in force", || async {
             let report = self.world.report().await;
@@ -73,28 +71,13 @@ impl Bed {
         .await;
     }
 
-    /// A client id metadata document that describes the clients of these tests: its URL, which is their client id.
-    pub(crate) fn client_document(&self) -> String {
-        let url = format!("{}/client.json", self.pages.url);
-        let document = json!({
-            "client_id": url, "client_name": "logins", "redirect_uris": [REDIRECT], "response_types": ["code"],
-            "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none"
-        });
-        self.pages.page("/client.json", &document.to_string());
-        url
-    }
-
     /// Where the challenges say that the resource's metadata is.
     pub(crate) fn metadata_url(&self) -> String {
         self.resource.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
     }
 
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.world.folder.join(name)
-    }
-
     pub(crate) fn browser(&self) -> anyhow::Result<Browser> {
-        Browser::new(&self.world.authority.pem)
+        Browser::new(&self.authorities)
     }
 
     /// Decisions in their order, as `decision method tool reason`, repeated ones once.

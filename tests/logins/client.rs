@@ -4,13 +4,26 @@
 use std::process::Command;
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::browser::REDIRECT;
 use crate::process::Process;
 use crate::rmcp;
+use crate::support::Issuer;
 use crate::tools::{Tools, fixture};
+
+/// A client id metadata document that describes these clients, published there: its URL, which is their client id. It names
+/// no scopes, so it holds nobody to those of a first challenge.
+pub(crate) fn document(pages: &Issuer) -> String {
+    let url = format!("{}/client.json", pages.url);
+    let document = json!({
+        "client_id": url, "client_name": "logins", "redirect_uris": [REDIRECT], "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none"
+    });
+    pages.page("/client.json", &document.to_string());
+    url
+}
 
 /// What a client saw.
 pub(crate) struct Story {
@@ -29,31 +42,42 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Does all that a client does. Without a document it registers.
-    pub(crate) async fn run(self, bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+    /// Does all that a client does. Without a document it registers. `before_login` comes before each page that it opens.
+    pub(crate) async fn run(
+        self,
+        bed: &Bed,
+        tools: &Tools,
+        document: Option<&str>,
+        before_login: &impl AsyncFn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Story> {
         match self {
-            Self::Typescript => typescript(bed, tools, document).await,
-            Self::Python => python(bed, tools, document).await,
-            Self::Rmcp => rmcp::run(bed, document).await,
+            Self::Typescript => program(bed, typescript(bed, tools)?, document, before_login).await,
+            Self::Python => program(bed, python(bed, tools)?, document, before_login).await,
+            Self::Rmcp => rmcp::run(bed, document, before_login).await,
         }
     }
 }
 
-async fn typescript(bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+fn typescript(bed: &Bed, tools: &Tools) -> anyhow::Result<Command> {
     let node = tools.node.as_deref().context("no Node")?;
     let mut command = Command::new(node.join("node"));
     command.arg(node.join("typescript.mjs")).env("NODE_EXTRA_CA_CERTS", &bed.trust);
-    program(bed, command, document).await
+    Ok(command)
 }
 
-async fn python(bed: &Bed, tools: &Tools, document: Option<&str>) -> anyhow::Result<Story> {
+fn python(bed: &Bed, tools: &Tools) -> anyhow::Result<Command> {
     let packages = tools.python.as_deref().context("no Python")?;
     let mut command = Command::new("python3");
     command.arg(fixture("python.py")).env("PYTHONPATH", packages).env("SSL_CERT_FILE", &bed.trust);
-    program(bed, command, document).await
+    Ok(command)
 }
 
-async fn program(bed: &Bed, mut command: Command, document: Option<&str>) -> anyhow::Result<Story> {
+async fn program(
+    bed: &Bed,
+    mut command: Command,
+    document: Option<&str>,
+    before_login: &impl AsyncFn() -> anyhow::Result<()>,
+) -> anyhow::Result<Story> {
     command.env("SERVER", &bed.resource).env("REDIRECT", REDIRECT);
     if let Some(url) = document {
         command.env("CLIENT_METADATA_URL", url);
@@ -65,6 +89,7 @@ async fn program(bed: &Bed, mut command: Command, document: Option<&str>) -> any
         let line = process.line().await.with_context(|| format!("after {saw:?}"))?;
         let told: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
         if let Some(url) = told["open"].as_str() {
+            before_login().await?;
             process.answer(&browser.log_in(url).await?)?;
         } else if told["done"].is_object() {
             return Ok(Story { saw, done: told["done"].clone() });

@@ -3,19 +3,23 @@
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::bed::{Bed, saw_no_token};
-use crate::client::{Client, Story};
+use crate::client::{self, Client, Story};
+use crate::keycloak::Keycloak;
 use crate::oidc_provider::OidcProvider;
+use crate::support::Issuer;
 use crate::tools::Tools;
 
 /// A client against the authorization server of npm `oidc-provider`, with a metadata document or registered.
 pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_document: bool) -> anyhow::Result<()> {
-    let bed = Bed::start().await?;
+    let pages = Issuer::start().await;
+    let bed = Bed::start(&pages.authority.pem).await?;
     let mut issuer = OidcProvider::start(&bed, tools.node.as_deref().context("no Node")?).await?;
     bed.trust_issuer(&issuer.issuer).await;
-    let document = with_document.then(|| bed.client_document());
-    let story = client.run(&bed, tools, document.as_deref()).await;
+    let document = with_document.then(|| client::document(&pages));
+    let story = client.run(&bed, tools, document.as_deref(), &async || Ok(())).await;
     let asked = issuer.asked();
     let told = || format!("{asked:#?}");
     let story = story.with_context(|| format!("{}\n{:#?}", told(), bed.decisions()))?;
@@ -35,6 +39,36 @@ pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_docum
     let tokens = || asked.iter().filter(|request| request["path"] == "/token" && request["status"] == 200);
     let grants = |name: &str| tokens().filter(|request| request["grant_type"] == name).count();
     ensure!(grants("authorization_code") == 2 && grants("refresh_token") >= 1, "{}", told());
+    Ok(())
+}
+
+/// A client against a realm of Keycloak's, likewise.
+pub(crate) async fn with_keycloak(
+    tools: &Tools,
+    keycloak: &OnceCell<Keycloak>,
+    client: Client,
+    with_document: bool,
+) -> anyhow::Result<()> {
+    let built = tools.keycloak.as_deref().context("no Keycloak")?;
+    let keycloak = keycloak.get_or_try_init(|| Keycloak::start(built)).await?;
+    let bed = Bed::start(&keycloak.authorities).await?;
+    let name = format!("{client:?}{}", if with_document { "-document" } else { "" }).to_lowercase();
+    let realm = keycloak.realm(&bed, &name).await?;
+    bed.trust_issuer(&realm.issuer).await;
+    let document = with_document.then(|| client::document(&keycloak.pages));
+    let story = client.run(&bed, tools, document.as_deref(), &async || realm.widen_registered_clients().await).await;
+    let events = realm.events().await?;
+    let told = || format!("{events:#?}");
+    let story = story.with_context(|| format!("{}\n{:#?}", told(), bed.decisions()))?;
+    check(&bed, &story)?;
+
+    let count = |kind: &str| events.iter().filter(|(happened, _)| happened == kind).count();
+    // A client with a document is taken in as one that registers, under its URL.
+    ensure!(count("CLIENT_REGISTER") == 1, "{}", told());
+    ensure!(count("CODE_TO_TOKEN") == 2 && count("REFRESH_TOKEN") >= 1, "{}", told());
+    let tokens = events.iter().filter(|(happened, _)| happened == "CODE_TO_TOKEN");
+    let ours = |client: &str| document.as_deref().is_none_or(|url| client == url);
+    ensure!(tokens.clone().all(|(_, client)| ours(client)), "{}", told());
     Ok(())
 }
 

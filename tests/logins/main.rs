@@ -10,6 +10,7 @@ mod bed;
 mod browser;
 mod client;
 mod flow;
+mod keycloak;
 mod oidc_provider;
 mod process;
 mod rmcp;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use cardea_tests::trials;
 use client::Client;
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 use tools::Tools;
 
 fn main() -> ExitCode {
@@ -32,15 +34,22 @@ fn main() -> ExitCode {
     // Another may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let tools = Tools::found();
+    let keycloak = Arc::new(OnceCell::new());
     let mut trials = Vec::new();
     for client in [Client::Typescript, Client::Python, Client::Rmcp] {
         for (with_document, means) in [(false, "registers"), (true, "has_a_document")] {
-            let name = format!("oidc_provider::{client:?}_{means}").to_lowercase();
-            let (own, missing) = (tools.clone(), tools.missing_for(client));
-            let trial = trials::trial(&name, &runtime, async move || {
+            let name = |issuer: &str| format!("{issuer}::{client:?}_{means}").to_lowercase();
+            let missing = tools.missing_for(client);
+            let own = tools.clone();
+            let trial = trials::trial(&name("oidc_provider"), &runtime, async move || {
                 flow::with_oidc_provider(&own, client, with_document).await
             });
-            trials.push(trials::unless(trial, missing));
+            trials.push(trials::unless(trial, missing.or(tools.missing_oidc_provider())));
+            let (own, shared) = (tools.clone(), keycloak.clone());
+            let trial = trials::trial(&name("keycloak"), &runtime, async move || {
+                flow::with_keycloak(&own, &shared, client, with_document).await
+            });
+            trials.push(trials::unless(trial, missing.or(tools.missing_keycloak())));
         }
     }
     trials::conclude(trials, None)

@@ -9,7 +9,7 @@ use crate::bed::{Bed, SCOPES};
 use crate::process::Process;
 
 /// Life of an access token in seconds. The proxy allows for clocks that differ by 30 more.
-const TOKEN_SECONDS: &str = "10";
+pub(crate) const TOKEN_SECONDS: u64 = 10;
 
 /// The server, which tells what it was asked.
 pub(crate) struct OidcProvider {
@@ -20,14 +20,18 @@ pub(crate) struct OidcProvider {
 impl OidcProvider {
     /// Starts it for this bed's resource. `node` is the folder with its packages.
     pub(crate) async fn start(bed: &Bed, node: &Path) -> anyhow::Result<Self> {
+        let leaf = bed.world.authority.sign(7, "issuer", &["localhost"]);
+        let (certificate, key) = (bed.world.folder.join("issuer.crt"), bed.world.folder.join("issuer.key"));
+        std::fs::write(&certificate, &leaf.chain)?;
+        std::fs::write(&key, &leaf.key)?;
         let mut command = Command::new(node.join("node"));
         command
             .arg(node.join("oidc-provider.mjs"))
-            .env("TLS_CERT", bed.file("issuer.crt"))
-            .env("TLS_KEY", bed.file("issuer.key"))
+            .env("TLS_CERT", certificate)
+            .env("TLS_KEY", key)
             .env("RESOURCE", &bed.resource)
             .env("SCOPES", SCOPES)
-            .env("TOKEN_SECONDS", TOKEN_SECONDS)
+            .env("TOKEN_SECONDS", TOKEN_SECONDS.to_string())
             .env("NODE_EXTRA_CA_CERTS", &bed.trust);
         let mut process = Process::start(&mut command)?;
         let issuer = process.line().await?;

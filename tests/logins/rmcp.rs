@@ -20,8 +20,12 @@ use crate::client::Story;
 
 type Session = RunningService<RoleClient, ()>;
 
-pub(crate) async fn run(bed: &Bed, document: Option<&str>) -> anyhow::Result<Story> {
-    let trust = Certificate::from_pem_bundle(bed.world.authority.pem.as_bytes())?;
+pub(crate) async fn run(
+    bed: &Bed,
+    document: Option<&str>,
+    before_login: &impl AsyncFn() -> anyhow::Result<()>,
+) -> anyhow::Result<Story> {
+    let trust = Certificate::from_pem_bundle(bed.authorities.as_bytes())?;
     let http = reqwest::Client::builder().tls_certs_only(trust).redirect(reqwest::redirect::Policy::none()).build()?;
     let mut browser = bed.browser()?;
     let config = || StreamableHttpClientTransportConfig::with_uri(bed.resource.as_str());
@@ -36,6 +40,7 @@ pub(crate) async fn run(bed: &Bed, document: Option<&str>) -> anyhow::Result<Sto
     }
     let mut state = OAuthState::new(bed.resource.as_str(), Some(http.clone())).await?;
     state.start_authorization(request.with_initial_scope_selection()).await?;
+    before_login().await?;
     let back = browser.log_in(&state.get_authorization_url().await?).await?;
     state.handle_callback_url(&back).await?;
     let manager = state.into_authorization_manager().context("not logged in")?;
@@ -49,6 +54,7 @@ pub(crate) async fn run(bed: &Bed, document: Option<&str>) -> anyhow::Result<Sto
     let wider = missing_scopes(bed, &short).with_context(|| format!("no step-up in {short:?}"))?;
     let manager = client.auth_manager.clone();
     let page = manager.lock().await.request_scope_upgrade(&wider).await?;
+    before_login().await?;
     let back = AuthorizationCallback::from_redirect_url(&browser.log_in(&page).await?)?;
     let issuer = back.issuer.as_deref();
     manager.lock().await.exchange_code_for_token_with_issuer(&back.code, &back.csrf_token, issuer).await?;

@@ -1,5 +1,5 @@
-//! Programs of others that the logins need. `make test-logins` fetches them into the cache and names their folders in the
-//! environment.
+//! Programs of others that the logins need. `make test-logins` and `make test-keycloak` fetch them into the cache and
+//! name their folders in the environment.
 
 use std::path::PathBuf;
 
@@ -14,26 +14,36 @@ pub(crate) struct Tools {
     pub(crate) node: Option<PathBuf>,
     /// Folder of the Python packages.
     pub(crate) python: Option<PathBuf>,
+    /// Folder of a built Keycloak.
+    pub(crate) keycloak: Option<PathBuf>,
 }
 
 impl Tools {
     /// What was fetched.
     pub(crate) fn found() -> Self {
         let folder = |name: &str| setting(name).map(PathBuf::from);
-        Self { node: folder("CARDEA_LOGINS_NODE"), python: folder("CARDEA_LOGINS_PYTHON") }
+        Self {
+            node: folder("CARDEA_LOGINS_NODE"),
+            python: folder("CARDEA_LOGINS_PYTHON"),
+            keycloak: folder("CARDEA_LOGINS_KEYCLOAK"),
+        }
     }
 
-    /// What a client of this SDK lacks here, with the authorization server that runs on Node.
+    /// Why a client of this SDK cannot run here.
     pub(crate) fn missing_for(&self, client: Client) -> Option<&'static str> {
         match client {
-            _ if self.node.is_none() => {
-                Some("Node and the npm packages are not there (`make test-logins` fetches them)")
-            }
-            Client::Python if self.python.is_none() => {
-                Some("Python and its packages are not there (`make test-logins` fetches them)")
-            }
-            Client::Typescript | Client::Python | Client::Rmcp => None,
+            Client::Typescript => self.missing_oidc_provider(),
+            Client::Python if self.python.is_none() => Some("the Python packages are not there (`make test-logins`)"),
+            Client::Python | Client::Rmcp => None,
         }
+    }
+
+    pub(crate) fn missing_oidc_provider(&self) -> Option<&'static str> {
+        self.node.is_none().then_some("Node and the npm packages are not there (`make test-logins`)")
+    }
+
+    pub(crate) fn missing_keycloak(&self) -> Option<&'static str> {
+        self.keycloak.is_none().then_some("Keycloak is not there (`make test-keycloak`)")
     }
 }
 
