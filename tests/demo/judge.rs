@@ -65,7 +65,9 @@ pub(crate) fn evidence(table: &mut Table, found: &Findings) -> anyhow::Result<()
 /// Layer 1: who gets there at all.
 pub(crate) fn network(table: &mut Table, found: &Findings) {
     let bare = found.get("no certificate");
-    let refused = matches!(bare, Some(Found::Failed(why)) if why.contains("CertificateRequired"));
+    // In TLS 1.3 the refusal comes after the client's part of the handshake: it is met while asking, or before.
+    let words = ["CertificateRequired", "connection was not ready"];
+    let refused = matches!(bare, Some(Found::Failed(why)) if words.iter().any(|word| why.contains(word)));
     table.check("a pod without a certificate", "gets no connection", told(bare), refused);
     let (proxy, server) = (found.get("proxy port"), found.get("server port"));
     let closed = matches!(server, Some(Found::Failed(_))) && proxy == Some(&Found::Connected);
