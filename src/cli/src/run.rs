@@ -17,7 +17,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use cardea_contract::Upstream;
 use cardea_proxy::{AuditSink, Bound, Settings};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +81,7 @@ pub(crate) struct Flags {
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let _ends_all = shutdown.clone().drop_guard();
-    end_on_signal(&shutdown)?;
+    cardea_proxy::cancel_on_signal(&shutdown).context("cannot hear signals")?;
     if flags.command.is_empty() && flags.upstream.is_none() {
         bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
     }
@@ -186,20 +185,6 @@ async fn listening(upstream: &Upstream) {
         }
         tokio::time::sleep(TRY).await;
     }
-}
-
-fn end_on_signal(shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
-    let asked = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        asked.cancel();
-    });
-    Ok(())
 }
 
 /// The port that was asked for, or one that is free now: the configuration names it before the proxy listens on it.

@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::children::ServerKey;
 use crate::metrics::Metrics;
-use crate::ownership::FIELD_MANAGER;
 use crate::policy_users::{PolicyKey, PolicyUsers};
+use crate::publish::write_status;
 use crate::{news, watches};
 
 /// Keeps a policy while servers use it.
@@ -187,18 +187,8 @@ impl Keeper {
         if next == former {
             return Ok(());
         }
-        let write = json!([
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": next},
-        ]);
         self.metrics.wrote_policy("status");
-        Api::<Guarded>::namespaced(self.client.clone(), &key.0)
-            .patch_status(
-                &key.1,
-                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
-                &Patch::Json::<()>(serde_json::from_value(write).map_err(kube::Error::SerdeError)?),
-            )
-            .await?;
+        write_status(&Api::<Guarded>::namespaced(self.client.clone(), &key.0), &key.1, uid, &next).await?;
         if let (None, Some(held)) = (held(&former), held(&next)) {
             let reference = policy.object_ref(&());
             news::warn(&self.recorder, &reference, condition::DELETION_HELD, reasons::IN_USE, held).await;

@@ -78,7 +78,7 @@ pub fn build(server: &ValidatedServer, material: &Material, installation: &Insta
         LeafMaterial::Issued(issued) => objects.push(certificate(server.owner(), issued)),
     }
     objects.push(object(server.owner(), Kind::Deployment, &server.name, workload::deployment(server, installation)));
-    let configuration = Sha256::digest(configuration).iter().map(|byte| format!("{byte:02x}")).collect();
+    let configuration = hex(&Sha256::digest(configuration));
     Desired { objects, kept, configuration, stage: PhantomData }
 }
 
@@ -190,8 +190,11 @@ fn annotate<const N: usize>(body: &mut Value, annotations: [(&str, String); N]) 
 }
 
 fn digest(body: &Value) -> String {
-    let hash = Sha256::digest(body.to_string());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(body.to_string()).get(..8).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is unset is not said. An explicit null would be a value of its own to server-side apply.

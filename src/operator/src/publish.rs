@@ -2,6 +2,7 @@
 //! pods come up, are told in one write. What turns Ready, or answers a new generation, is told at once.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use cardea_api::v1alpha1::{McpServer, McpServerStatus};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::Recorder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::children::ServerKey;
 use crate::metrics::Metrics;
@@ -71,20 +74,9 @@ impl Publisher {
         {
             return Ok(Published { reason, again: Some(again) });
         }
-        // By its UID: an object made anew under this name must not be told what became of the former. Applied, the UID would
-        // not count: the status strategy takes all of the metadata from what stands there.
-        let write = serde_json::json!([
-            {"op": "test", "path": "/metadata/uid", "value": observed.uid},
-            {"op": "add", "path": "/status", "value": next},
-        ]);
         metrics.wrote_status();
-        Api::<McpServer>::namespaced(client.clone(), &observed.namespace)
-            .patch_status(
-                &observed.name,
-                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
-                &Patch::Json::<()>(serde_json::from_value(write).map_err(kube::Error::SerdeError)?),
-            )
-            .await?;
+        let servers = Api::<McpServer>::namespaced(client.clone(), &observed.namespace);
+        write_status(&servers, &observed.name, &observed.uid, &next).await?;
         news::tell(recorder, metrics, &observed.server, former, &next).await;
         self.lock().insert(key(observed), Written { uid: observed.uid.clone(), status: next, at: Instant::now() });
         Ok(Published { reason, again: None })
@@ -102,6 +94,34 @@ impl Publisher {
     fn lock(&self) -> MutexGuard<'_, HashMap<ServerKey, Written>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes a status, by the UID of its object: one made anew under this name must not be told what became of the former.
+/// Applied, the UID would not count: the status strategy takes all of the metadata from what stands there.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn write_status<K>(
+    objects: &Api<K>,
+    name: &str,
+    uid: &str,
+    status: &impl Serialize,
+) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let write = serde_json::json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "add", "path": "/status", "value": status},
+    ]);
+    objects
+        .patch_status(
+            name,
+            &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
+            &Patch::Json::<()>(serde_json::from_value(write).map_err(kube::Error::SerdeError)?),
+        )
+        .await?;
+    Ok(())
 }
 
 fn key(observed: &Observed) -> ServerKey {

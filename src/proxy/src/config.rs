@@ -115,7 +115,7 @@ impl Snapshot {
             Some(former) if former.limits == config.limits => former.clone(),
             _ => Arc::new(Callers::new(config.limits)),
         };
-        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = crate::tls::hex(&Sha256::digest(bytes));
         Ok(Self { config, digest, policy, redaction, identity_headers, endpoint, callers, issuers, static_tokens })
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::CONTENT_TYPE;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
@@ -22,6 +21,7 @@ use crate::limits::callers::Admitted;
 use crate::limits::{Limit, MAX_PIECE, MAX_UNSENT_BYTES, PIECE_COST, Slot};
 use crate::metrics::Metrics;
 use crate::reply::BodyError;
+use crate::response::is_event_stream;
 
 /// What an answer holds until its last byte is gone.
 pub(crate) struct Held {
@@ -74,8 +74,7 @@ impl Delivery {
         window: Option<&Window>,
         metrics: Arc<Metrics>,
     ) -> Response<Self> {
-        let media_type = response.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
-        let anywhere = media_type.is_some_and(|value| value.starts_with(b"text/event-stream"));
+        let anywhere = is_event_stream(response.headers());
         let silence = held.as_ref().and_then(|held| held.silence);
         response.map(|body| Self {
             body,

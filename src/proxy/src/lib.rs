@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use cardea_contract::pod;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -173,6 +174,23 @@ pub(crate) struct Proxy {
     stopping: CancellationToken,
     /// All other streams end now.
     closing: CancellationToken,
+}
+
+/// Cancels `shutdown` at SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a signal cannot be listened for.
+pub fn cancel_on_signal(shutdown: &CancellationToken) -> std::io::Result<()> {
+    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(())
 }
 
 /// Serves until `shutdown` is cancelled and the last request has ended or the drain time is over.

@@ -11,7 +11,6 @@ use anyhow::Context;
 use cardea_contract::pod;
 use cardea_proxy::{AuditSink, KeyTimes, Settings};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -87,16 +86,7 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
     };
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        let mut terminated = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
-        let mut interrupted = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
-        let asked = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
-            }
-            asked.cancel();
-        });
+        cardea_proxy::cancel_on_signal(&shutdown).context("cannot hear signals")?;
         cardea_proxy::run(settings, shutdown, |_| {}).await.context("the proxy did not start")
     })
 }

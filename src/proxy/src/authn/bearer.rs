@@ -16,6 +16,7 @@ use crate::identity::unix_now;
 
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 16 << 10;
+
 /// The token of an `Authorization` header.
 pub(super) fn token(value: &HeaderValue) -> Result<&str, Stop> {
     let (scheme, token) =

@@ -30,17 +30,26 @@ pub(super) enum NoMetadata {
 
 /// OpenID Connect Discovery section 4.1, then RFC 8414 section 3.1.
 pub(super) fn places(https: &Https, issuer: &str) -> Option<[Url; 2]> {
-    let url = https.url(issuer).filter(|url| url.query().is_none() && url.fragment().is_none())?;
-    let path = url.path().trim_end_matches('/').to_owned();
-    let at = |path: String| {
-        let mut url = url.clone();
-        url.set_path(&path);
-        url
-    };
+    let url = https.url(issuer)?;
+    let (path, at) = beside(&url)?;
     Some([
         at(format!("{path}/.well-known/openid-configuration")),
         at(format!("/.well-known/oauth-authorization-server{path}")),
     ])
+}
+
+/// The path of an issuer without slashes at its end, and what makes a URL beside it of another path; none for what is no
+/// issuer (RFC 8414 section 2).
+pub(super) fn beside(issuer: &Url) -> Option<(&str, impl Fn(String) -> Url)> {
+    if issuer.query().is_some() || issuer.fragment().is_some() {
+        return None;
+    }
+    let at = |path: String| {
+        let mut url = issuer.clone();
+        url.set_path(&path);
+        url
+    };
+    Some((issuer.path().trim_end_matches('/'), at))
 }
 
 /// Reads the metadata of `issuer` at the first of these places that has any.

@@ -144,26 +144,9 @@ pub(crate) async fn authenticate(
 
 /// Whether a query has the parameter of RFC 6750 section 2.3, percent-encoded or not.
 pub(crate) fn names_access_token(query: &str) -> bool {
-    query.split(['&', ';']).any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        percent_decoded(name).eq_ignore_ascii_case("access_token")
-    })
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let hex = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        decoded.push(match byte {
-            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
-                (Some(high), Some(low)) => u8::try_from(high * 16 + low).unwrap_or(b'%'),
-                _ => b'%',
-            },
-            byte => byte,
-        });
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    query
+        .split(['&', ';'])
+        .any(|pair| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("access_token")))
 }
 
 #[cfg(test)]

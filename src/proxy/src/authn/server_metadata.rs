@@ -10,6 +10,7 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::discovery::beside;
 use super::https::Https;
 use super::jwks::KeyTimes;
 
@@ -116,15 +117,7 @@ fn judge(members: &Map<String, Value>, issuer: &str) -> ServerMetadata {
 
 /// Where a client of MCP looks, in its order (2025-11-25, Authorization Server Metadata Discovery).
 fn places(url: &Url) -> Option<Vec<Url>> {
-    if url.query().is_some() || url.fragment().is_some() {
-        return None;
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    let at = |path: String| {
-        let mut url = url.clone();
-        url.set_path(&path);
-        url
-    };
+    let (path, at) = beside(url)?;
     let mut places = vec![
         at(format!("/.well-known/oauth-authorization-server{path}")),
         at(format!("/.well-known/openid-configuration{path}")),
