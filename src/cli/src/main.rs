@@ -39,11 +39,10 @@ fn main() -> ExitCode {
     tracing_subscriber::registry().with(flags.log).with(lines).init();
     let outcome = match flags.command {
         Command::Token(flags) => token::run(flags),
-        Command::Run(flags) => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+        Command::Run(flags) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("cannot start the threads")
+            .context("cannot start")
             .and_then(|runtime| runtime.block_on(run::run(flags))),
     };
     match outcome {

@@ -4,6 +4,7 @@
 //! way upstream takes nothing else, so forwarding without a decision does not compile.
 
 mod decision;
+mod glob;
 mod principal;
 mod redaction;
 mod rules;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cardea_contract::{Effect, PrincipalMatch, Rule};
-use wildmatch::WildMatch;
 
+use crate::glob::Glob;
 use crate::{Action, Catalog, Denial, DenialReason, Permit, Principal, scopes, uri};
 
 /// Compiled rules. Empty means: nothing may be called.
@@ -18,15 +18,15 @@ pub struct Policy {
 struct CompiledRule {
     name: Arc<str>,
     principals: Vec<PrincipalMatch>,
-    tools: Vec<WildMatch>,
-    prompts: Vec<WildMatch>,
-    resources: Vec<WildMatch>,
-    methods: Vec<WildMatch>,
+    tools: Vec<Glob>,
+    prompts: Vec<Glob>,
+    resources: Vec<Glob>,
+    methods: Vec<Glob>,
     scopes: Arc<[String]>,
 }
 
 /// What of a rule is compared with a name.
-type Globs = fn(&CompiledRule) -> &[WildMatch];
+type Globs = fn(&CompiledRule) -> &[Glob];
 
 /// A rule that cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -227,10 +227,10 @@ fn globs(
     field: &'static str,
     alphabet: &'static str,
     fits: impl Fn(&str) -> bool,
-) -> Result<Vec<WildMatch>, CompileError> {
+) -> Result<Vec<Glob>, CompileError> {
     match globs.iter().find(|glob| !fits(glob)) {
         Some(glob) => Err(CompileError::Glob { rule: rule.name.clone(), glob: glob.clone(), field, alphabet }),
-        None => Ok(globs.iter().map(|glob| WildMatch::new(glob)).collect()),
+        None => Ok(globs.iter().map(|glob| Glob::new(glob)).collect()),
     }
 }
 

@@ -174,6 +174,9 @@ struct Printable;
 
 impl serde_json::ser::Formatter for Printable {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> std::io::Result<()> {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for part in fragment.split_inclusive(char::is_control) {
             match part.char_indices().next_back().filter(|(_, last)| last.is_control()) {
                 None => writer.write_all(part.as_bytes())?,

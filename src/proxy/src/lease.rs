@@ -103,7 +103,8 @@ impl Lease {
             if left == 0 {
                 return End::Expired;
             }
-            if doubtful && !self.stands().await {
+            // Boxed: it takes room for as long as it takes, not for as long as the stream does.
+            if doubtful && !Box::pin(self.stands()).await {
                 return End::Revoked;
             }
             doubtful = true;

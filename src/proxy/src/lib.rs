@@ -15,6 +15,7 @@ mod front;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod handshake;
 mod headers;
 mod host;

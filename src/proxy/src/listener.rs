@@ -50,7 +50,7 @@ pub(crate) async fn serve(
         let (proxy, shutdown, end) = (proxy.clone(), shutdown.clone(), end.clone());
         tracker.spawn(async move {
             let _place = place;
-            end.run_until_cancelled_owned(Box::pin(connection(stream, peer, proxy, shutdown))).await;
+            end.run_until_cancelled_owned(connection(stream, peer, proxy, shutdown)).await;
         });
     }
     drop(listener);
@@ -120,22 +120,37 @@ fn tune(stream: &TcpStream, patience: &Patience) {
     }
 }
 
+/// Waiting takes little room: what is done once, and what is done for a while, is boxed on its own.
 async fn connection(stream: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>, shutdown: CancellationToken) {
+    if let Some((stream, connection)) = Box::pin(secured(stream, peer, &proxy)).await {
+        Box::pin(http(stream, connection, proxy, shutdown)).await;
+    }
+}
+
+/// The handshake.
+async fn secured(
+    stream: TcpStream,
+    peer: SocketAddr,
+    proxy: &Proxy,
+) -> Option<(TlsStream<TcpStream>, Arc<Connection>)> {
     tune(&stream, &proxy.patience);
     let unit = proxy.tls.current();
     let handshake = TlsAcceptor::from(unit.server.clone()).accept(stream);
     let mut stream = match tokio::time::timeout(proxy.patience.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake refused"),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "handshake refused");
+            return None;
+        }
         Err(_) => {
             proxy.metrics.limit_met(Limit::Handshake);
-            return tracing::debug!(%peer, "handshake took too long");
+            tracing::debug!(%peer, "handshake took too long");
+            return None;
         }
     };
     stream.get_mut().1.set_buffer_limit(Some(limits::MAX_UNSENT_TLS));
     let connection = Arc::new(Connection::new(peer, &stream, &unit));
-    drop(unit);
-    http(stream, connection, proxy, shutdown).await;
+    Some((stream, connection))
 }
 
 async fn http(
@@ -157,13 +172,12 @@ async fn http(
                 proxy.metrics.limit_met(Limit::Unread);
                 TooManyUnread
             })?;
-            let (response, held) = front::serve(&proxy, &connection, request).await;
+            let (response, held) = Box::pin(front::serve(&proxy, &connection, request)).await;
             let metrics = proxy.metrics.clone();
             Ok::<_, TooManyUnread>(Delivery::of(response, held, active, unread, window.as_ref(), metrics))
         }
     });
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
+    let mut serving = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     let patience = &proxy.patience;
     let mut look = tokio::time::interval(patience.look);
     let oldest = Instant::now() + limits::CONNECTION_AGE;

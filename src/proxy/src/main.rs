@@ -40,8 +40,8 @@ struct Flags {
     /// Seconds that requests and streams may last after SIGTERM.
     #[arg(long, default_value_t = 20)]
     drain_seconds: u64,
-    /// Threads that serve.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Threads that serve. With more than one a request costs more, since threads wake each other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     worker_threads: u16,
     /// Base URL of an OpenTelemetry collector (OTLP over HTTP) that gets a span of each request. Needs a build with the
     /// feature otel.
@@ -66,11 +66,12 @@ fn main() -> ExitCode {
 }
 
 fn serve(flags: Flags) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(flags.worker_threads.into())
-        .enable_all()
-        .build()
-        .context("cannot start the threads")?;
+    let mut builder = match flags.worker_threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime =
+        builder.worker_threads(flags.worker_threads.into()).enable_all().build().context("cannot start the threads")?;
     let settings = Settings {
         config_file: flags.config_file,
         tls_dir: flags.tls_dir,

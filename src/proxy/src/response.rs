@@ -16,13 +16,14 @@ use cardea_policy::{Catalog, Principal};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Either, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::config::ConfigStore;
+use crate::gather::Gathered;
 use crate::headers::{self, Era};
 use crate::jsonrpc::Name;
 use crate::limits::MAX_FILTERED_BYTES;
@@ -113,7 +114,11 @@ pub(crate) async fn finish(
             if let Pass::Watched(watch) | Pass::Filtered(_, _, Some(watch)) = &pass {
                 said = Some(watch.said());
             }
-            Streamed { ahead: Bytes::new(), server: body, pass, ended: false }.boxed_unsync()
+            let server = match form {
+                Form::EventStream => Either::Left(Gathered::new(body)),
+                Form::Json | Form::Other => Either::Right(body),
+            };
+            Streamed { ahead: Bytes::new(), server, pass, ended: false }.boxed_unsync()
         }
     };
     let mut response = Response::new(body);
@@ -142,6 +147,7 @@ pub(crate) fn taken_up(
         ahead.extend(filter.event(event).map(|event| event.0).unwrap_or_default());
     }
     let (head, server) = answer.into_parts();
+    let server = Either::Left(Gathered::new(server));
     let pass = Pass::Filtered(rest, filter, None);
     let mut response = Response::new(Streamed { ahead: ahead.into(), server, pass, ended: false }.boxed_unsync());
     *response.headers_mut() = headers::for_caller(&head.headers);
@@ -348,7 +354,7 @@ impl HttpBody for Whole {
 struct Streamed {
     /// What goes out before anything else.
     ahead: Bytes,
-    server: Incoming,
+    server: Either<Gathered<Incoming>, Incoming>,
     pass: Pass,
     ended: bool,
 }

@@ -1,12 +1,13 @@
 //! Notices, in passing and without keeping anything, whether an answer tells of an error, and a list in an answer that
-//! should hold none. A server finds the stream
-//! for an answer by the request's id, so a caller that uses one id twice can have a list sent where a call was permitted;
-//! there it would not be filtered.
+//! should hold none. A server finds the stream for an answer by the request's id, so a caller that uses one id twice can
+//! have a list sent where a call was permitted; there it would not be filtered.
 //!
 //! Looks for `"result":{"tools":` as servers write it, at that depth only: what a tool says may hold such words.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+use memchr::memchr2;
 
 use crate::response::CATALOGS;
 
@@ -31,7 +32,7 @@ impl Said {
     }
 }
 
-/// Looks at an answer byte by byte.
+/// Looks at an answer as it goes by.
 #[derive(Default)]
 pub(crate) struct Watch {
     said: Arc<Said>,
@@ -39,6 +40,8 @@ pub(crate) struct Watch {
     value: Option<Telling>,
     /// Of a stream, the line's field so far; none of a single message.
     line: Option<Line>,
+    /// The last line ended with a carriage return: a line feed now is part of the same end.
+    after_cr: bool,
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -82,28 +85,66 @@ impl Watch {
 
     /// Whether a list begins in these bytes.
     pub(crate) fn finds(&mut self, bytes: &[u8]) -> bool {
-        bytes.iter().any(|byte| self.event(*byte))
+        if self.line.is_none() {
+            return self.reads(bytes);
+        }
+        let mut rest = bytes;
+        loop {
+            let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            let (part, tail) = rest.split_at(end);
+            if self.reads_line(part) {
+                return true;
+            }
+            let Some((end, tail)) = tail.split_first() else { return false };
+            self.ends_line(*end);
+            rest = tail;
+        }
     }
 
-    fn event(&mut self, byte: u8) -> bool {
+    /// A part of one line of a stream.
+    fn reads_line(&mut self, part: &[u8]) -> bool {
         const DATA: &[u8] = b"data:";
-        let Some(line) = self.line else {
-            return self.json(byte);
-        };
-        let (next, found) = match (line, byte) {
-            (Line::Field(0), b'\r' | b'\n') => {
-                *self = Self { said: self.said.clone(), ..Self::events() };
-                return false;
+        let mut rest = part;
+        while let (Some((byte, tail)), Some(line)) = (rest.split_first(), self.line) {
+            self.line = Some(match line {
+                Line::Field(at) if DATA.get(at) != Some(byte) => Line::Other,
+                Line::Field(at) if at + 1 == DATA.len() => Line::Data,
+                Line::Field(at) => Line::Field(at + 1),
+                Line::Data => return self.reads(rest),
+                Line::Other => return false,
+            });
+            rest = tail;
+        }
+        false
+    }
+
+    fn ends_line(&mut self, end: u8) {
+        if end == b'\n' && std::mem::take(&mut self.after_cr) && self.line == Some(Line::Field(0)) {
+            return;
+        }
+        if self.line == Some(Line::Field(0)) {
+            *self = Self { said: self.said.clone(), ..Self::events() };
+        }
+        self.line = Some(Line::Field(0));
+        self.after_cr = end == b'\r';
+    }
+
+    /// A part of one message.
+    fn reads(&mut self, part: &[u8]) -> bool {
+        let mut rest = part;
+        while !rest.is_empty() {
+            if self.in_string && !self.escaped && self.text.len() > MAX_NAME {
+                // Most of what goes by is text that says nothing.
+                let dull = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                rest = rest.get(dull..).unwrap_or_default();
             }
-            (_, b'\r' | b'\n') => (Line::Field(0), false),
-            (Line::Field(at), byte) if DATA.get(at) == Some(&byte) => {
-                (if at + 1 == DATA.len() { Line::Data } else { Line::Field(at + 1) }, false)
+            let Some((byte, tail)) = rest.split_first() else { return false };
+            if self.json(*byte) {
+                return true;
             }
-            (Line::Field(_) | Line::Other, _) => (Line::Other, false),
-            (Line::Data, byte) => (Line::Data, self.json(byte)),
-        };
-        self.line = Some(next);
-        found
+            rest = tail;
+        }
+        false
     }
 
     fn json(&mut self, byte: u8) -> bool {
@@ -191,6 +232,8 @@ mod tests {
                     format!(": {{\r\n\r\nid: {{\r\nevent: message\r\ndata:{message}\r\n\r\n"),
                     format!("data: {{\"half\r\rdata: {message}\r\r"),
                     format!("data: {}\n\n", message.replace(',', ",\ndata: ")),
+                    format!("data: {}\r\n\r\n", message.replace(':', ":\r\ndata: ")),
+                    format!("data: {}\r\r", message.replace('{', "{\rdata: ")),
                 ] {
                     assert_eq!(found(Watch::events(), &stream), expected, "{stream}");
                 }
