@@ -38,8 +38,8 @@ impl Bed {
         Ok(Self { world, server, resource, authorities, trust })
     }
 
-    /// Puts the configuration in force that trusts this issuer.
-    pub(crate) async fn trust_issuer(&self, url: &str) {
+    /// Puts the configuration in force that trusts this issuer. Its tokens are asked about by this client, if any.
+    pub(crate) async fn trust_issuer(&self, url: &str, asker: Option<(&str, &str)>) {
         let mut config = self.world.config.clone();
         let rule = |name: &str, tool: &str, scopes: &[&str]| {
             json!({
@@ -63,6 +63,10 @@ impl Bed {
         issuer["audiences"] = json!([self.resource]);
         issuer["keys"] = json!("discovery");
         issuer["caBundle"] = json!(self.authorities);
+        if let Some((id, secret)) = asker {
+            issuer["introspection"] = json!({"clientId": id});
+            self.world.write("credentials/introspection", "client-secret", secret);
+        }
         self.world.write_config(&config.to_string());
         eventually("the configuration is in force", || async {
             let report = self.world.report().await;

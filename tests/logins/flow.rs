@@ -8,16 +8,23 @@ use tokio::sync::OnceCell;
 use crate::bed::{Bed, saw_no_token};
 use crate::client::{self, Client, Story};
 use crate::keycloak::Keycloak;
-use crate::oidc_provider::OidcProvider;
+use crate::oidc_provider::{ASKER, OidcProvider, Tokens};
 use crate::support::Issuer;
 use crate::tools::Tools;
 
 /// A client against the authorization server of npm `oidc-provider`, with a metadata document or registered.
-pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_document: bool) -> anyhow::Result<()> {
+pub(crate) async fn with_oidc_provider(
+    tools: &Tools,
+    client: Client,
+    with_document: bool,
+    tokens: Tokens,
+) -> anyhow::Result<()> {
     let pages = Issuer::start().await;
     let bed = Bed::start(&pages.authority.pem).await?;
-    let mut issuer = OidcProvider::start(&bed, tools.node.as_deref().context("no Node")?).await?;
-    bed.trust_issuer(&issuer.issuer).await;
+    let (node, secret) = (tools.node.as_deref().context("no Node")?, "a secret of the asker's own");
+    let mut issuer = OidcProvider::start(&bed, node, tokens, secret).await?;
+    let opaque = tokens == Tokens::Opaque;
+    bed.trust_issuer(&issuer.issuer, opaque.then_some((ASKER, secret))).await;
     let document = with_document.then(|| client::document(&pages));
     let story = client.run(&bed, tools, document.as_deref(), &async || Ok(())).await;
     let asked = issuer.asked();
@@ -36,9 +43,14 @@ pub(crate) async fn with_oidc_provider(tools: &Tools, client: Client, with_docum
     let has = |page: &Value, scope| page["scope"].as_str().unwrap_or_default().split(' ').any(|s| s == scope);
     ensure!(has(pages[0], "mcp:read") && !has(pages[0], "mcp:write"), "the least first: {}", told());
     ensure!(pages.iter().any(|page| has(page, "mcp:read") && has(page, "mcp:write")), "{}", told());
-    let tokens = || asked.iter().filter(|request| request["path"] == "/token" && request["status"] == 200);
-    let grants = |name: &str| tokens().filter(|request| request["grant_type"] == name).count();
+    let answered = |path: &'static str| asked.iter().filter(move |it| it["path"] == path && it["status"] == 200);
+    let grants = |name: &str| answered("/token").filter(|request| request["grant_type"] == name).count();
     ensure!(grants("authorization_code") == 2 && grants("refresh_token") >= 1, "{}", told());
+    // Of opaque tokens nobody else can say anything; those of the other kind are nobody else's business.
+    let questions = answered("/token/introspection").count();
+    let known = |line: &&Value| line["event"] == "Decision" && line["subject"].is_string();
+    let decided = bed.world.lines().iter().filter(known).count();
+    ensure!(if opaque { questions >= decided } else { questions == 0 }, "{questions} for {decided}: {}", told());
     Ok(())
 }
 
@@ -54,7 +66,7 @@ pub(crate) async fn with_keycloak(
     let bed = Bed::start(&keycloak.authorities).await?;
     let name = format!("{client:?}{}", if with_document { "-document" } else { "" }).to_lowercase();
     let realm = keycloak.realm(&bed, &name).await?;
-    bed.trust_issuer(&realm.issuer).await;
+    bed.trust_issuer(&realm.issuer, None).await;
     let document = with_document.then(|| client::document(&keycloak.pages));
     let story = client.run(&bed, tools, document.as_deref(), &async || realm.widen_registered_clients().await).await;
     let events = realm.events().await?;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use cardea_tests::trials;
 use client::Client;
+use oidc_provider::Tokens;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use tools::Tools;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
             let missing = tools.missing_for(client);
             let own = tools.clone();
             let trial = trials::trial(&name("oidc_provider"), &runtime, async move || {
-                flow::with_oidc_provider(&own, client, with_document).await
+                flow::with_oidc_provider(&own, client, with_document, Tokens::Jwt).await
             });
             trials.push(trials::unless(trial, missing.or(tools.missing_oidc_provider())));
             let (own, shared) = (tools.clone(), keycloak.clone());
@@ -52,5 +53,10 @@ fn main() -> ExitCode {
             trials.push(trials::unless(trial, missing.or(tools.missing_keycloak())));
         }
     }
+    let own = tools.clone();
+    let opaque = trials::trial("oidc_provider::opaque_tokens", &runtime, async move || {
+        flow::with_oidc_provider(&own, Client::Rmcp, false, Tokens::Opaque).await
+    });
+    trials.push(trials::unless(opaque, tools.missing_oidc_provider()));
     trials::conclude(trials, None)
 }

@@ -11,6 +11,18 @@ use crate::process::Process;
 /// Life of an access token in seconds. The proxy allows for clocks that differ by 30 more.
 pub(crate) const TOKEN_SECONDS: u64 = 10;
 
+/// The client that may ask about tokens.
+pub(crate) const ASKER: &str = "asker";
+
+/// What access tokens look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// Whoever has the keys can verify them.
+    Jwt,
+    /// Only the server knows what they are worth.
+    Opaque,
+}
+
 /// The server, which tells what it was asked.
 pub(crate) struct OidcProvider {
     pub(crate) issuer: String,
@@ -18,8 +30,8 @@ pub(crate) struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Starts it for this bed's resource. `node` is the folder with its packages.
-    pub(crate) async fn start(bed: &Bed, node: &Path) -> anyhow::Result<Self> {
+    /// Starts it for this bed's resource. `node` is the folder with its packages, `secret` that of [`ASKER`].
+    pub(crate) async fn start(bed: &Bed, node: &Path, tokens: Tokens, secret: &str) -> anyhow::Result<Self> {
         let leaf = bed.world.authority.sign(7, "issuer", &["localhost"]);
         let (certificate, key) = (bed.world.folder.join("issuer.crt"), bed.world.folder.join("issuer.key"));
         std::fs::write(&certificate, &leaf.chain)?;
@@ -31,6 +43,8 @@ impl OidcProvider {
             .env("TLS_KEY", key)
             .env("RESOURCE", &bed.resource)
             .env("SCOPES", SCOPES)
+            .env("TOKEN_FORMAT", if tokens == Tokens::Jwt { "jwt" } else { "opaque" })
+            .env("ASKER_SECRET", secret)
             .env("TOKEN_SECONDS", TOKEN_SECONDS.to_string())
             .env("NODE_EXTRA_CA_CERTS", &bed.trust);
         let mut process = Process::start(&mut command)?;

@@ -1,11 +1,12 @@
 //! Keys that are fetched: found, kept, bounded, and closed when they cannot be had.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cardea_proxy::KeyTimes;
 use serde_json::{Value, json};
 
-use crate::support::{Issuer, SigningKey, World, eventually, tool_call, with_header};
+use crate::support::{Issuer, Load, SigningKey, World, eventually, tool_call, with_header};
 
 fn times(refresh: u64, interval: u64, stale: u64) -> KeyTimes {
     KeyTimes {
@@ -269,4 +270,24 @@ async fn other_settings_do_not_cost_an_issuer_its_keys() {
     eventually("generation 2", async || world.report().await["generation"] == 2).await;
     assert_eq!(status(&world, &token).await, 200);
     assert_eq!(issuer.asked("/jwks"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e36_keys_rotate_under_load_without_a_gap() {
+    let issuer = Issuer::start().await;
+    let keys = ["a", "b", "c"].map(SigningKey::new);
+    issuer.keys(&[&keys[0]]);
+    let world = Arc::new(World::timed(fetched(&issuer), times(100, 50, 60_000)).await);
+    let tokens: Vec<String> = keys.iter().map(|key| key.token(&issuer.url, &json!({}))).collect();
+    eventually("the first is known", async || status(&world, &tokens[0]).await == 200).await;
+    let load = Load::start(&world, &tokens);
+    for next in 1..keys.len() {
+        load.serves().await;
+        issuer.keys(&[&keys[next - 1], &keys[next]]);
+        eventually("both are known", async || status(&world, &tokens[next]).await == 200).await;
+        load.turns_to(next);
+        issuer.keys(&[&keys[next]]);
+        eventually("the former is forgotten", async || status(&world, &tokens[next - 1]).await == 401).await;
+    }
+    load.ends_without_a_gap().await;
 }

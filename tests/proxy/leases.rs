@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::static_tokens::{self, entry, token};
 use crate::support::{Authority, Client, Reply, World, eventually, message, tool_call, with_header};
 
 const EVENT: &str = "data: {\"method\":\"notifications/progress\"}\n\n";
@@ -149,6 +150,19 @@ async fn e35_a_call_is_not_let_run_on_that_would_be_denied_now() {
     assert_eq!(ends(&world, 1).await, ["Revoked"]);
     // What the change is not about stays.
     listing.passes(EVENT).await;
+}
+
+#[tokio::test]
+async fn e35_a_stream_ends_with_the_static_token_that_opened_it() {
+    let (kept, revoked) = (token("a"), token("b"));
+    let world = static_tokens::world(&[entry(&kept, &json!({})), entry(&revoked, &json!({}))]).await;
+    let bearing = |token: &str| with_header(get(), "authorization", &format!("Bearer {token}"));
+    let mut other = Open::with(&world, &world.anonymous(), bearing(&kept)).await;
+    let stream = Open::with(&world, &world.anonymous(), bearing(&revoked)).await;
+    static_tokens::write(&world, &[entry(&kept, &json!({}))]);
+    assert_eq!(stream.ends().await, "");
+    assert_eq!(ends(&world, 1).await, ["Revoked"]);
+    other.passes(EVENT).await;
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Lists show what may be called, in whatever form they come.
 
+use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
+use tokio::sync::mpsc;
 
-use crate::support::{Reply, World, message, with_header};
+use crate::support::{Reply, World, eventually, message, tool_call, with_header};
 
-fn list(method: &str) -> Request<Full<bytes::Bytes>> {
+fn list(method: &str) -> Request<Full<Bytes>> {
     message(json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string())
 }
 
@@ -93,7 +95,7 @@ async fn e19_events_are_filtered_wherever_they_are_cut_and_ended() {
         let sent = stream(&FULL.replace(",\"result\"", &format!(",{end}data: \"result\"")));
         tokio::spawn(async move {
             for chunk in sent.as_bytes().chunks(chunk) {
-                feed.send(bytes::Bytes::copy_from_slice(chunk)).await.unwrap();
+                feed.send(Bytes::copy_from_slice(chunk)).await.unwrap();
             }
         });
         let answer = world.alice(list("tools/list")).await;
@@ -167,4 +169,32 @@ async fn answers_bring_no_headers_of_the_servers_own() {
     let mut names: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
     names.sort();
     assert_eq!(names, ["content-length", "content-type", "date", "x-request-id"]);
+}
+
+#[tokio::test]
+async fn lists_that_are_read_at_once_share_what_may_be_kept() {
+    let world = World::start().await;
+    let seven = || " ".repeat(7 << 20);
+    let mut held = Vec::new();
+    for form in ["application/json", "text/event-stream", "application/json", "text/event-stream"] {
+        let (feed, receiver) = mpsc::channel(1);
+        world.server.once(Reply::Stream(vec![("content-type", form.to_owned())], receiver));
+        let (client, request) = (world.anonymous(), world.as_alice(list("tools/list")));
+        let asking = tokio::spawn(async move { client.open(request).await.into_body().collect().await.is_ok() });
+        held.push((feed, asking));
+        eventually("the server is asked", async || world.server.seen().len() == held.len()).await;
+        held.last().unwrap().0.send(seven().into()).await.unwrap();
+    }
+    world.server.script(move |seen| match seen.json()["method"].as_str() {
+        Some("tools/list") => Reply::text("application/json", seven() + FULL),
+        _ => Reply::json(&json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}})),
+    });
+    let whole = async || world.alice(list("tools/list")).await.status;
+    eventually("there is no room", async || whole().await == 502).await;
+    assert_eq!(world.alice(tool_call("echo", json!({}))).await.status, 200);
+    for (_, asking) in &held {
+        assert!(!asking.is_finished());
+        asking.abort();
+    }
+    eventually("there is room again", async || whole().await == 200).await;
 }

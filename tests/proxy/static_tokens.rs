@@ -1,18 +1,17 @@
 //! Tokens that a file knows by their digests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{World, eventually, tool_call};
+use crate::support::{Load, World, eventually, tool_call};
 
-fn token(letter: &str) -> String {
+pub(crate) fn token(letter: &str) -> String {
     format!("cardea_{}", letter.repeat(43))
 }
 
-fn entry(token: &str, more: &Value) -> Value {
+pub(crate) fn entry(token: &str, more: &Value) -> Value {
     let digest: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut entry = json!({"subject": "ci", "sha256": digest, "groups": ["dev"]});
     for (name, value) in more.as_object().unwrap() {
@@ -21,12 +20,12 @@ fn entry(token: &str, more: &Value) -> Value {
     entry
 }
 
-fn write(world: &World, entries: &[Value]) {
+pub(crate) fn write(world: &World, entries: &[Value]) {
     world.write("credentials/static", "tokens.json", &json!({ "tokens": entries }).to_string());
 }
 
 /// A world that takes these tokens.
-async fn world(entries: &[Value]) -> World {
+pub(crate) async fn world(entries: &[Value]) -> World {
     let world = World::with(|config| {
         config["authentication"]["staticTokens"] = json!(true);
         config["rules"].as_array_mut().unwrap().push(json!({
@@ -139,39 +138,14 @@ async fn e36_tokens_rotate_under_load_without_a_gap() {
     let tokens: Vec<String> = ["a", "b", "c"].map(token).into();
     let world = Arc::new(world(&[entry(&tokens[0], &json!({}))]).await);
     eventually("the first is known", async || status(&world, &tokens[0], "echo").await == 200).await;
-    let (current, stop, done, failed) = (
-        Arc::<AtomicUsize>::default(),
-        Arc::<AtomicBool>::default(),
-        Arc::<AtomicUsize>::default(),
-        Arc::<AtomicUsize>::default(),
-    );
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            let (world, tokens) = (world.clone(), tokens.clone());
-            let (current, stop, done, failed) = (current.clone(), stop.clone(), done.clone(), failed.clone());
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let before = current.load(Ordering::SeqCst);
-                    let ok = status(&world, &tokens[before], "echo").await == 200;
-                    // A caller that took its token before the switch may meet the end of the overlap.
-                    if ok || current.load(Ordering::SeqCst) != before { &done } else { &failed }
-                        .fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
+    let load = Load::start(&world, &tokens);
     for next in 1..tokens.len() {
-        let reached = done.load(Ordering::Relaxed) + 20;
-        eventually("calls are served", async || done.load(Ordering::Relaxed) > reached).await;
+        load.serves().await;
         write(&world, &[entry(&tokens[next - 1], &json!({})), entry(&tokens[next], &json!({}))]);
         eventually("both are known", async || status(&world, &tokens[next], "echo").await == 200).await;
-        current.store(next, Ordering::SeqCst);
+        load.turns_to(next);
         write(&world, &[entry(&tokens[next], &json!({}))]);
         eventually("the former is forgotten", async || status(&world, &tokens[next - 1], "echo").await == 401).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        caller.await.unwrap();
-    }
-    assert_eq!(failed.load(Ordering::Relaxed), 0, "of {}", done.load(Ordering::Relaxed));
+    load.ends_without_a_gap().await;
 }

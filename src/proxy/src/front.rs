@@ -196,6 +196,7 @@ async fn permitted(
         principal: principal.clone(),
         era,
         private,
+        read: proxy.lists.clone(),
     };
     let response = match (two_endpoints, &head.method) {
         (true, &Method::GET) => {

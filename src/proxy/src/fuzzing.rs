@@ -23,6 +23,7 @@ use crate::config::ConfigStore;
 use crate::headers::{self, Era};
 use crate::jsonrpc::{self, Kind};
 use crate::limits::MAX_FILTERED_BYTES;
+use crate::limits::Slots;
 use crate::metrics::Metrics;
 use crate::response::Filter;
 use crate::sse::{Event, Splitter};
@@ -152,6 +153,7 @@ pub fn events(bytes: &[u8]) {
             principal: principal.clone(),
             era,
             private: false,
+            read: Slots::default(),
         };
         for event in &events {
             let Some(shown) = filter.event(Event(event.clone())) else { continue };

@@ -165,6 +165,8 @@ pub(crate) struct Proxy {
     slots: limits::Slots,
     /// Bytes of bodies that are kept.
     bodies: limits::Slots,
+    /// Bytes of lists and events that are read whole.
+    lists: limits::Slots,
     /// Answers that were not taken to their last byte.
     unread: limits::Slots,
     /// Where messages go, of the streams of 2024-11-05.
@@ -227,6 +229,7 @@ pub async fn run(
         patience: settings.patience,
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),
+        lists: limits::Slots::default(),
         unread: limits::Slots::default(),
         endpoints: two_endpoints::Endpoints::default(),
         changes: watch::Sender::new(()),

@@ -122,6 +122,8 @@ pub(crate) const STREAM_WINDOW: u32 = 64 << 10;
 pub(crate) const CONNECTION_WINDOW: u32 = 128 << 10;
 /// A list, or one event of a stream, that has to be read whole to be filtered.
 pub(crate) const MAX_FILTERED_BYTES: usize = 8 << 20;
+/// All lists and events together that are read whole at once.
+pub(crate) const MAX_ALL_FILTERED_BYTES: usize = 32 << 20;
 
 /// Bodies larger than [`SMALL_BODY`] that are kept at once take no more than this together, or one largest body.
 pub(crate) const MAX_BODIES_BYTES: usize = 32 << 20;

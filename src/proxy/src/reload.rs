@@ -86,6 +86,7 @@ impl Watch {
             None | Some(Reload::Unchanged) => {}
             Some(Reload::InForce) => {
                 self.metrics.static_token_reload(Outcome::Ok);
+                self.changes.send_replace(());
                 tracing::info!("static tokens in force");
             }
             Some(Reload::Rejected(reason)) => {

@@ -60,7 +60,16 @@ impl Splitter {
         self.scanned -= self.event;
         self.line -= self.event;
         self.event = 0;
+        if self.buffer.is_empty() {
+            // A stream may be silent for hours.
+            self.buffer = Vec::new();
+        }
         if self.buffer.len() > self.limit { Err(TooLong) } else { Ok(()) }
+    }
+
+    /// Bytes of the event that is not complete yet.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// What is left at the end of the stream. Some readers take it for an event.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts what is taken: requests, answers, bytes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Slots(Arc<AtomicUsize>);
 
 /// What was taken, until it is dropped.
@@ -35,6 +35,24 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Takes or gives back so that `count` are taken, if no more than `limit` are taken then by all. Otherwise all stays.
+    pub(crate) fn resize(&mut self, count: usize, limit: usize) -> bool {
+        match count.checked_sub(self.count) {
+            Some(0) => {}
+            Some(more) => {
+                let Some(mut further) = Slots(self.of.clone()).take(more, limit) else { return false };
+                further.count = 0;
+            }
+            None => {
+                self.of.fetch_sub(self.count - count, Ordering::AcqRel);
+            }
+        }
+        self.count = count;
+        true
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.of.fetch_sub(self.count, Ordering::AcqRel);
@@ -44,6 +62,20 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_grows_and_shrinks_is_counted_once() {
+        let all = Slots::default();
+        let (mut one, mut other) = (all.take(0, 10).unwrap(), all.take(0, 10).unwrap());
+        assert!(one.resize(6, 10) && other.resize(4, 10));
+        assert!(!one.resize(7, 10));
+        assert_eq!(all.taken(), 10);
+        assert!(other.resize(1, 10) && one.resize(9, 10));
+        drop(one);
+        assert_eq!(all.taken(), 1);
+        drop(other);
+        assert_eq!(all.taken(), 0);
+    }
 
     #[test]
     fn nobody_takes_more_than_is_left() {
