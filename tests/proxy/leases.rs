@@ -37,13 +37,13 @@ fn listen() -> Request<Full<Bytes>> {
 }
 
 /// A stream that is open on both sides: one event has come through.
-struct Open {
+pub(crate) struct Open {
     feed: mpsc::Sender<Bytes>,
     body: Incoming,
 }
 
 impl Open {
-    async fn with(world: &World, client: &Client, request: Request<Full<Bytes>>) -> Self {
+    pub(crate) async fn with(world: &World, client: &Client, request: Request<Full<Bytes>>) -> Self {
         let (reply, feed) = Reply::events();
         world.server.once(reply);
         let response: Response<Incoming> = client.open(request).await;
@@ -53,14 +53,14 @@ impl Open {
         open
     }
 
-    async fn passes(&mut self, event: &'static str) {
+    pub(crate) async fn passes(&mut self, event: &'static str) {
         self.feed.send(event.into()).await.unwrap();
         let frame = self.body.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), event);
     }
 
     /// What still comes until it ends in order, and the server is told of it.
-    async fn ends(mut self) -> String {
+    pub(crate) async fn ends(mut self) -> String {
         let ended = async {
             let mut text = Vec::new();
             while let Some(frame) = self.body.frame().await {

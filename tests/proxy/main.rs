@@ -15,6 +15,7 @@ mod canaries;
 mod certificates;
 mod challenges;
 mod claims;
+mod conditions;
 mod doors;
 mod examples;
 mod identity;

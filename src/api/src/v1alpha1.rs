@@ -15,7 +15,10 @@ mod tls;
 mod transport;
 mod workload;
 
-pub use access::{Access, AccessRule, ClaimMatch, Effect, PrincipalMatch, ServiceAccountName};
+pub use access::{
+    Access, AccessRule, ArgumentCondition, ClaimMatch, Effect, Elements, PrincipalMatch, ServiceAccountName, Size,
+    ValueType,
+};
 pub use auth::{
     AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts, StaticTokens,
 };

@@ -10,8 +10,9 @@ mod report;
 pub mod pod;
 
 pub use proxy::{
-    AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, IdentityHeaders, Introspection, Issuer, KeySource,
-    Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, TokenKind, Transport, Upstream,
+    ArgumentCondition, AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, Elements, IdentityHeaders,
+    Introspection, Issuer, KeySource, Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, Size, TokenKind,
+    Transport, Upstream, ValueKind,
 };
 pub use report::{
     AuthorizationServer, Handshake, HandshakeFailure, Leaf, LoginSupport, ProxyReport, ServerInfo, ServerMetadata,

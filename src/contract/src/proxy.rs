@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
 
 /// Everything the proxy is told. It is swapped whole: a file that does not read or compile leaves the former in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,7 +198,7 @@ pub enum KeySource {
     /// The JWKS itself (RFC 7517), renewed by whoever writes this file.
     Inline {
         /// The JWKS.
-        jwks: serde_json::Value,
+        jwks: Value,
     },
 }
 
@@ -223,9 +224,113 @@ pub struct Rule {
     /// Globs of methods that are about no tool, prompt or resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
+    /// What must hold of the arguments of a call, or of a prompt's: all of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<ArgumentCondition>,
+    /// What must hold beside them, in CEL over `request`, `principal` and `args`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// OAuth scopes that an Allow needs of a token: all of these. Never on a Deny.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+}
+
+/// What must hold of the values that a path leads to: what every operator asks for that is set, at least one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgumentCondition {
+    /// JSON Pointer (RFC 6901) into the arguments. A segment `*` leads to the elements of an array; `~2` is a member of the
+    /// name `*`.
+    pub path: String,
+    /// Of how many elements it must hold, where the path leads to several.
+    #[serde(default, skip_serializing_if = "Elements::is_every")]
+    pub elements: Elements,
+    /// The value, of the same type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equals: Option<Value>,
+    /// One of these values.
+    #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<Value>,
+    /// What a text begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// What a text ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// Glob of a whole text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glob: Option<String>,
+    /// Regular expression of a whole text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// Smallest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Number>,
+    /// Largest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Number>,
+    /// Network that a text is an address of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// Folder that a text is a path of, or of something in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_under: Option<String>,
+    /// Whether nothing is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<bool>,
+    /// What kind of value it is.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ValueKind>,
+    /// How many characters a text, elements an array, members an object may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+}
+
+/// Of how many elements a condition must hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Elements {
+    /// Of each; and there must be one.
+    #[default]
+    Every,
+    /// Of one at least.
+    Any,
+}
+
+impl Elements {
+    fn is_every(&self) -> bool {
+        *self == Self::Every
+    }
+}
+
+/// A kind of JSON value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValueKind {
+    /// A text.
+    String,
+    /// A number.
+    Number,
+    /// A number without fraction.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+    /// `null`.
+    Null,
+}
+
+/// Bounds of a size, both included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Size {
+    /// No less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u64>,
+    /// No more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
 }
 
 /// What a matching rule does.

@@ -1,6 +1,8 @@
 //! What can be asked, and the two answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Map, Value};
 
 /// What a caller wants to do. Whatever the proxy cannot name as one of these it asks as [`Action::Unknown`], which is
 /// denied.
@@ -32,6 +34,26 @@ pub enum Action<'a> {
     Method(&'a str),
     /// What no rule can be about, by its method.
     Unknown(&'a str),
+}
+
+/// The arguments that come with an action. They are asked for only where a rule has conditions on them.
+pub trait Arguments {
+    /// All of them as one object; none if they are not known.
+    fn value(&self) -> Option<&Value>;
+}
+
+/// What has no arguments is as what leaves them out.
+impl Arguments for () {
+    fn value(&self) -> Option<&Value> {
+        static NONE: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+        Some(&NONE)
+    }
+}
+
+impl Arguments for Value {
+    fn value(&self) -> Option<&Value> {
+        Some(self)
+    }
 }
 
 /// Lists a server can be asked for.

@@ -3,15 +3,20 @@
 //! Knows nothing of HTTP, JSON or where an identity was verified. Only this crate makes a [`Permit`], and the proxy's
 //! way upstream takes nothing else, so forwarding without a decision does not compile.
 
+mod conditions;
 mod decision;
 mod glob;
+mod pointer;
 mod principal;
 mod redaction;
 mod rules;
 mod scopes;
 mod uri;
+mod when;
 
-pub use decision::{Action, Catalog, Denial, DenialReason, Permit};
+pub use conditions::ConditionError;
+pub use decision::{Action, Arguments, Catalog, Denial, DenialReason, Permit};
 pub use principal::{Evidence, Principal};
 pub use redaction::{Redaction, RedactionError};
-pub use rules::{CompileError, Policy};
+pub use rules::{ButFor, CompileError, Explanation, Look, Policy};
+pub use when::WhenError;

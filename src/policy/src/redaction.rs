@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use cardea_contract::Redact;
 use regex::{Regex, RegexBuilder};
 
+use crate::pointer::{Step, steps};
+
 /// What stands where something was cut out.
 const CUT: &str = "[redacted]";
 /// The same after what an expression keeps.
@@ -65,15 +67,8 @@ static DEFAULTS: LazyLock<Result<Regex, RedactionError>> = LazyLock::new(|| expr
 #[derive(Debug)]
 pub struct Redaction {
     keys: Vec<String>,
-    paths: Vec<Vec<Segment>>,
+    paths: Vec<Vec<Step>>,
     patterns: Vec<Regex>,
-}
-
-/// One step of a pointer.
-#[derive(Debug, PartialEq, Eq)]
-enum Segment {
-    Any,
-    Named(String),
 }
 
 /// Why it cannot be compiled.
@@ -83,7 +78,9 @@ pub enum RedactionError {
     #[error("keys: {0:?} has no letter or digit: name a part of the members to cut out")]
     Key(String),
     /// Not a pointer.
-    #[error("paths: {0:?} is no JSON pointer: begin it with '/', and write '~0' for '~' and '~1' for '/' in a name")]
+    #[error(
+        "paths: {0:?} is no JSON pointer: begin it with '/', and write '~0' for '~', '~1' for '/' and '~2' for '*' in a name"
+    )]
     Path(String),
     /// Not an expression, or one that takes too much room.
     #[error("patterns: {pattern:?} is no usable regular expression (syntax of the Rust crate regex): {problem}")]
@@ -109,7 +106,8 @@ impl Redaction {
             }
             keys.push(folded);
         }
-        let paths = asked.paths.iter().map(|path| segments(path)).collect::<Result<_, _>>()?;
+        let pointer = |path: &String| steps(path).ok_or_else(|| RedactionError::Path(path.clone()));
+        let paths = asked.paths.iter().map(pointer).collect::<Result<_, _>>()?;
         let further = asked.patterns.iter().map(|pattern| expression(pattern));
         let patterns = std::iter::once(DEFAULTS.clone()).chain(further).collect::<Result<_, _>>()?;
         Ok(Self { keys, paths, patterns })
@@ -142,29 +140,11 @@ fn folded(name: &str) -> String {
     name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-fn segments(path: &str) -> Result<Vec<Segment>, RedactionError> {
-    let bad = || RedactionError::Path(path.to_owned());
-    path.strip_prefix('/')
-        .ok_or_else(bad)?
-        .split('/')
-        .map(|segment| {
-            let escapes = segment.match_indices('~').map(|(at, _)| segment.get(at + 1..at + 2));
-            match segment {
-                "*" => Ok(Segment::Any),
-                _ if escapes.clone().all(|escaped| matches!(escaped, Some("0" | "1"))) => {
-                    Ok(Segment::Named(segment.replace("~1", "/").replace("~0", "~")))
-                }
-                _ => Err(bad()),
-            }
-        })
-        .collect()
-}
-
-fn matches(path: &[Segment], place: &[Cow<'_, str>]) -> bool {
+fn matches(path: &[Step], place: &[Cow<'_, str>]) -> bool {
     path.len() == place.len()
         && path.iter().zip(place).all(|(segment, name)| match segment {
-            Segment::Any => true,
-            Segment::Named(wanted) => wanted == name,
+            Step::Any => true,
+            Step::Named(wanted) => **wanted == **name,
         })
 }
 
@@ -260,7 +240,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compiled_is_named() {
         assert!(compiled(&["--"], &[], &[]).unwrap_err().to_string().contains("keys: \"--\""));
-        for path in ["a/b", "", "/a~2", "/a~"] {
+        for path in ["a/b", "", "/a~3", "/a~"] {
             assert_eq!(compiled(&[], &[path], &[]).unwrap_err(), RedactionError::Path(path.into()));
         }
         for pattern in ["(", "a*", r"\w{5000}{5000}", "(a)(?=b)"] {

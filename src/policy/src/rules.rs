@@ -1,32 +1,56 @@
 //! Rules, compiled once and asked often.
 
+mod explain;
+mod index;
+
 use std::sync::Arc;
 
 use cardea_contract::{Effect, PrincipalMatch, Rule};
 
+pub use self::explain::{ButFor, Explanation, Look};
+use self::index::Index;
+use crate::conditions::{Condition, ConditionError, Truth};
 use crate::glob::Glob;
-use crate::{Action, Catalog, Denial, DenialReason, Permit, Principal, scopes, uri};
+use crate::when::{Facts, When, WhenError};
+use crate::{Action, Arguments, Catalog, Denial, DenialReason, Permit, Principal, scopes, uri};
 
 /// Compiled rules. Empty means: nothing may be called.
 #[derive(Debug, Default)]
 pub struct Policy {
-    deny: Vec<CompiledRule>,
-    allow: Vec<CompiledRule>,
+    deny: Rules,
+    allow: Rules,
+}
+
+/// Rules of one effect.
+#[derive(Debug, Default)]
+struct Rules {
+    all: Vec<CompiledRule>,
+    tools: Index,
+    prompts: Index,
+    resources: Index,
+    methods: Index,
 }
 
 #[derive(Debug)]
 struct CompiledRule {
     name: Arc<str>,
     principals: Vec<PrincipalMatch>,
-    tools: Vec<Glob>,
-    prompts: Vec<Glob>,
-    resources: Vec<Glob>,
-    methods: Vec<Glob>,
+    arguments: Vec<Condition>,
+    when: Option<When>,
     scopes: Arc<[String]>,
 }
 
-/// What of a rule is compared with a name.
-type Globs = fn(&CompiledRule) -> &[Glob];
+/// What is compared with a name.
+type About = fn(&Rules) -> &Index;
+
+/// What is known of the arguments.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    /// Nothing yet: they may be whatever a condition asks for.
+    Later,
+    /// All of these; conditions are judged by them.
+    Now(&'a Facts<'a>),
+}
 
 /// A rule that cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -61,6 +85,29 @@ pub enum CompileError {
         /// What it says.
         scope: String,
     },
+    /// A condition that makes no sense.
+    #[error("rule {rule:?}: arguments[{index}].{error}")]
+    Argument {
+        /// The rule.
+        rule: String,
+        /// Which of its conditions.
+        index: usize,
+        /// What is wrong with it.
+        error: ConditionError,
+    },
+    /// An expression that makes no sense.
+    #[error("rule {rule:?}: when: {error}")]
+    When {
+        /// The rule.
+        rule: String,
+        /// What is wrong with it.
+        error: WhenError,
+    },
+    /// Resources and methods have no arguments: the condition could never be told.
+    #[error(
+        "rule {0:?} has conditions on arguments and names resources or methods, which have none: put these into a rule of their own"
+    )]
+    NoArguments(String),
     /// A Deny holds for every token: with scopes it would be lifted or laid on by what a client asks for.
     #[error("rule {0:?} is a Deny with scopes: remove them, a Deny holds whatever the token was granted")]
     DenyWithScopes(String),
@@ -74,36 +121,32 @@ impl Policy {
     pub fn compile(rules: &[Rule]) -> Result<Self, CompileError> {
         let mut policy = Self::default();
         for rule in rules {
-            let compiled = CompiledRule::compile(rule)?;
             match rule.effect {
-                Effect::Allow => policy.allow.push(compiled),
-                Effect::Deny => policy.deny.push(compiled),
+                Effect::Allow => policy.allow.add(rule)?,
+                Effect::Deny => policy.deny.add(rule)?,
             }
         }
         Ok(policy)
     }
 
-    /// Decides. Deny wins over Allow, nothing matching is a denial, what no rule can be about is refused.
+    /// Decides. Deny wins over Allow, nothing matching is a denial, what no rule can be about is refused. The arguments are
+    /// asked for where a rule has conditions on them, and nowhere else.
     ///
     /// # Errors
     /// The denial.
-    pub fn decide(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Denial> {
-        let rule = match action {
-            Action::Session | Action::List(_) => Ok(None),
-            Action::CallTool(name) => self.judge(principal, |rule| &rule.tools, name).map(Some),
-            Action::GetPrompt(name) => self.judge(principal, |rule| &rule.prompts, name).map(Some),
-            Action::ReadResource(uri) => self.judge_resource(principal, uri).map(Some),
-            Action::ReadTemplate(template) => self.judge(principal, |rule| &rule.resources, template).map(Some),
-            Action::Listen { resources, further } => self.judge_listening(principal, resources, further),
-            Action::Method(method) => self.judge(principal, |rule| &rule.methods, method).map(Some),
-            Action::Unknown(_) => Err(DenialReason::UnknownMethod),
-        };
-        rule.map(Permit::by).map_err(|reason| Denial { reason })
+    pub fn decide(
+        &self,
+        principal: &Principal,
+        action: Action<'_>,
+        arguments: &dyn Arguments,
+    ) -> Result<Permit, Denial> {
+        let facts = Facts::new(principal, action, arguments);
+        self.judge(principal, action, Given::Now(&facts)).map(Permit::by).map_err(|reason| Denial { reason })
     }
 
-    /// Whether this caller's list shows the element of this name, URI or template: exactly when asking for it could be
-    /// permitted, be it with more scopes: a client that never saw the tool would never ask for them. A template is compared
-    /// as it is written, its braces included; what it leads to is decided when it is read.
+    /// Whether this caller's list shows the element of this name, URI or template: when asking for it could be permitted,
+    /// with some arguments, and be it with more scopes: a client that never saw the tool would never ask for them. A
+    /// template is compared as it is written, its braces included; what it leads to is decided when it is read.
     pub fn shows(&self, principal: &Principal, catalog: Catalog, key: &str) -> bool {
         let action = match catalog {
             Catalog::Tools => Action::CallTool(key),
@@ -111,23 +154,49 @@ impl Policy {
             Catalog::Resources => Action::ReadResource(key),
             Catalog::ResourceTemplates => Action::ReadTemplate(key),
         };
-        let decision = self.decide(principal, action);
-        matches!(decision, Ok(_) | Err(Denial { reason: DenialReason::MissingScopes { .. } }))
+        let judgement = self.judge(principal, action, Given::Later);
+        matches!(judgement, Ok(_) | Err(DenialReason::MissingScopes { .. }))
     }
 
     /// The fewest scopes with which a token is permitted anything, those of the first rule among equals. None if some rule
     /// needs no scope, or no rule is about tokens: what more is needed, a challenge says when it is.
     pub fn least_scopes(&self) -> &[String] {
-        let about_tokens = self.allow.iter().filter(|rule| rule.is_about_tokens());
+        let about_tokens = self.allow.all.iter().filter(|rule| rule.is_about_tokens());
         about_tokens.map(|rule| rule.scopes.as_ref()).min_by_key(|scopes| scopes.len()).unwrap_or_default()
     }
 
-    fn judge(&self, principal: &Principal, globs: Globs, name: &str) -> Result<Arc<str>, DenialReason> {
-        if let Some(rule) = self.deny.iter().find(|rule| rule.matches(principal, globs, name)) {
+    fn judge(
+        &self,
+        principal: &Principal,
+        action: Action<'_>,
+        given: Given<'_>,
+    ) -> Result<Option<Arc<str>>, DenialReason> {
+        match action {
+            Action::Session | Action::List(_) => Ok(None),
+            Action::CallTool(name) => self.judge_name(principal, |rules| &rules.tools, name, given).map(Some),
+            Action::GetPrompt(name) => self.judge_name(principal, |rules| &rules.prompts, name, given).map(Some),
+            Action::ReadResource(uri) => self.judge_resource(principal, uri, given).map(Some),
+            Action::ReadTemplate(uri) => self.judge_name(principal, |rules| &rules.resources, uri, given).map(Some),
+            Action::Listen { resources, further } => self.judge_listening(principal, resources, further, given),
+            Action::Method(method) => self.judge_name(principal, |rules| &rules.methods, method, given).map(Some),
+            Action::Unknown(_) => Err(DenialReason::UnknownMethod),
+        }
+    }
+
+    fn judge_name(
+        &self,
+        principal: &Principal,
+        about: About,
+        name: &str,
+        given: Given<'_>,
+    ) -> Result<Arc<str>, DenialReason> {
+        let denies = |rule: &&CompiledRule| rule.is_about(principal) && rule.denies(given);
+        if let Some(rule) = self.deny.about(about, name).find(denies) {
             return Err(DenialReason::Rule(rule.name.clone()));
         }
         let mut nearest: Option<(usize, &CompiledRule)> = None;
-        for rule in self.allow.iter().filter(|rule| rule.matches(principal, globs, name)) {
+        let allows = |rule: &&CompiledRule| rule.is_about(principal) && rule.allows(given);
+        for rule in self.allow.about(about, name).filter(allows) {
             let missing = rule.missing_scopes(principal);
             if missing == 0 {
                 return Ok(rule.name.clone());
@@ -142,11 +211,11 @@ impl Policy {
         })
     }
 
-    fn judge_resource(&self, principal: &Principal, uri: &str) -> Result<Arc<str>, DenialReason> {
+    fn judge_resource(&self, principal: &Principal, uri: &str, given: Given<'_>) -> Result<Arc<str>, DenialReason> {
         if !uri::is_normal(uri) {
             return Err(DenialReason::NothingAllows);
         }
-        self.judge(principal, |rule| &rule.resources, uri)
+        self.judge_name(principal, |rules| &rules.resources, uri, given)
     }
 
     fn judge_listening(
@@ -154,16 +223,35 @@ impl Policy {
         principal: &Principal,
         resources: &[String],
         further: bool,
+        given: Given<'_>,
     ) -> Result<Option<Arc<str>>, DenialReason> {
         let (mut permitting, mut missing) = (None, scopes::Missing::default());
         if further {
-            permitting = missing.part(self.judge(principal, |rule| &rule.methods, LISTEN))?;
+            permitting = missing.part(self.judge_name(principal, |rules| &rules.methods, LISTEN, given))?;
         }
         for uri in resources {
-            permitting = missing.part(self.judge_resource(principal, uri))?;
+            permitting = missing.part(self.judge_resource(principal, uri, given))?;
         }
         missing.end()?;
         Ok(permitting)
+    }
+}
+
+impl Rules {
+    fn add(&mut self, rule: &Rule) -> Result<(), CompileError> {
+        let number = self.all.len();
+        self.all.push(CompiledRule::compile(rule)?);
+        let name = "letters, digits, `_`, `-`, `.`, `/`";
+        self.tools.add(globs(rule, &rule.tools, "tool names", name, is_name_glob)?, number);
+        self.prompts.add(globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?, number);
+        self.resources.add(globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?, number);
+        self.methods.add(globs(rule, &rule.methods, "methods", name, is_name_glob)?, number);
+        Ok(())
+    }
+
+    /// Rules about this name, in their order.
+    fn about<'r>(&'r self, about: About, name: &'r str) -> impl Iterator<Item = &'r CompiledRule> {
+        about(self).about(name).filter_map(|number| self.all.get(number))
     }
 }
 
@@ -178,6 +266,10 @@ impl CompiledRule {
         if [&rule.tools, &rule.prompts, &rule.resources, &rule.methods].iter().all(|globs| globs.is_empty()) {
             return Err(CompileError::AboutNothing(rule.name.clone()));
         }
+        let has_none = !rule.resources.is_empty() || !rule.methods.is_empty();
+        if has_none && !rule.arguments.is_empty() {
+            return Err(CompileError::NoArguments(rule.name.clone()));
+        }
         if let Some(scope) = rule.scopes.iter().find(|scope| !scopes::is_scope(scope)) {
             return Err(CompileError::Scope { rule: rule.name.clone(), scope: scope.clone() });
         }
@@ -189,14 +281,20 @@ impl CompiledRule {
             // Or whoever is refused would leave the credential out.
             principals.push(PrincipalMatch::Anonymous);
         }
-        let name = "letters, digits, `_`, `-`, `.`, `/`";
+        let conditions = rule.arguments.iter().enumerate().map(|(index, condition)| {
+            let named = |error| CompileError::Argument { rule: rule.name.clone(), index, error };
+            Condition::compile(condition).map_err(named)
+        });
         Ok(Self {
             name: rule.name.as_str().into(),
             principals,
-            tools: globs(rule, &rule.tools, "tool names", name, is_name_glob)?,
-            prompts: globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?,
-            resources: globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?,
-            methods: globs(rule, &rule.methods, "methods", name, is_name_glob)?,
+            arguments: conditions.collect::<Result<_, _>>()?,
+            when: rule
+                .when
+                .as_deref()
+                .map(When::compile)
+                .transpose()
+                .map_err(|error| CompileError::When { rule: rule.name.clone(), error })?,
             scopes: rule.scopes.as_slice().into(),
         })
     }
@@ -216,8 +314,31 @@ impl CompiledRule {
         })
     }
 
-    fn matches(&self, principal: &Principal, globs: Globs, name: &str) -> bool {
-        globs(self).iter().any(|glob| glob.matches(name)) && self.principals.iter().any(|wanted| principal.is(wanted))
+    fn is_about(&self, principal: &Principal) -> bool {
+        self.principals.iter().any(|wanted| principal.is(wanted))
+    }
+
+    /// Whether it could permit this: every condition holds, as far as they are judged.
+    fn allows(&self, given: Given<'_>) -> bool {
+        match given {
+            Given::Later => true,
+            Given::Now(facts) => self.judge(facts).all(|truth| truth == Truth::Yes),
+        }
+    }
+
+    /// Whether it refuses this: no condition is known not to hold. While the arguments are not given, another call of the
+    /// same name may not be refused.
+    fn denies(&self, given: Given<'_>) -> bool {
+        match given {
+            Given::Later => self.arguments.is_empty() && self.when.is_none(),
+            Given::Now(facts) => self.judge(facts).all(|truth| truth != Truth::No),
+        }
+    }
+
+    /// Each of its conditions, those in CEL last, since they take longer.
+    fn judge<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = Truth> + 'a {
+        let arguments = self.arguments.iter().map(|condition| condition.judge(facts.arguments()));
+        arguments.chain(self.when.iter().map(|when| when.judge(facts)))
     }
 }
 
@@ -245,5 +366,7 @@ fn is_uri_glob(glob: &str) -> bool {
     (1..=256).contains(&glob.len()) && glob.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

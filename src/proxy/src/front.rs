@@ -19,6 +19,7 @@ use crate::authn::certificate::Presented;
 use crate::authn::{self, Stop};
 use crate::config::Snapshot;
 use crate::delivery::Held;
+use crate::given::Given;
 use crate::headers::Era;
 use crate::host;
 use crate::jsonrpc;
@@ -160,8 +161,8 @@ async fn permitted(
     }
 
     // May they.
-    let permit =
-        snapshot.policy.decide(&principal, asked.action).map_err(|denial| Refusal::denied(denial, &principal))?;
+    let decision = snapshot.policy.decide(&principal, asked.action, &Given::new(Some(&body)));
+    let permit = decision.map_err(|denial| Refusal::denied(denial, &principal))?;
     if let Action::CallTool(tool) = asked.action {
         callers.call(&admitted, tool)?;
     }
@@ -180,7 +181,7 @@ async fn permitted(
     headers.extend(session.map(|id| (headers::SESSION_ID, id)));
     account.trace.write(&mut headers);
     snapshot.identity_headers.write(&principal, &mut headers);
-    let outgoing = Outgoing { method: head.method.clone(), target, headers, identity, body };
+    let outgoing = Outgoing { method: head.method.clone(), target, headers, identity, body: body.clone() };
     let limit = Duration::from_secs(config.limits.request_seconds.into());
     let answer = proxy.upstream.send(permit, &config.upstream, outgoing, limit).await?;
 
@@ -224,7 +225,7 @@ async fn permitted(
     }
     // A stream outlives this decision, so it takes along what the decision was made on.
     let in_force = (scene.snapshot, scene.unit);
-    Ok((Lease::new(proxy, scene.connection, head, principal, (era, message), in_force).bind(response), held))
+    Ok((Lease::new(proxy, scene.connection, head, principal, (era, message, &body), in_force).bind(response), held))
 }
 
 impl Scene<'_> {

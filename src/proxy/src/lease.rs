@@ -21,6 +21,7 @@ use tokio::time::sleep;
 
 use crate::audit::End;
 use crate::config::Snapshot;
+use crate::given::Given;
 use crate::headers::Era;
 use crate::identity::unix_now;
 use crate::jsonrpc::Message;
@@ -39,6 +40,8 @@ pub(crate) struct Lease {
     era: Era,
     /// What was asked for; none for a GET.
     message: Option<Message>,
+    /// Its body, if it is short: rules may ask for its arguments again.
+    body: Option<Box<[u8]>>,
     snapshot: Arc<Snapshot>,
     unit: Arc<TlsUnit>,
 }
@@ -50,7 +53,7 @@ impl Lease {
         connection: &Arc<Connection>,
         head: &Parts,
         principal: Arc<Principal>,
-        asked: (Era, Option<Message>),
+        asked: (Era, Option<Message>, &[u8]),
         in_force: (&Arc<Snapshot>, &Arc<TlsUnit>),
     ) -> Self {
         let mut kept = Request::new(()).into_parts().0;
@@ -61,7 +64,8 @@ impl Lease {
             kept.headers.insert(AUTHORIZATION, value);
         }
         kept.method = head.method.clone();
-        let (era, message) = asked;
+        let (era, message, body) = asked;
+        let body = (body.len() <= limits::MAX_KEPT_BODY).then(|| body.into());
         let (snapshot, unit) = (in_force.0.clone(), in_force.1.clone());
         Self {
             proxy: proxy.clone(),
@@ -70,6 +74,7 @@ impl Lease {
             principal,
             era,
             message,
+            body,
             snapshot,
             unit,
         }
@@ -128,7 +133,7 @@ impl Lease {
         let certificate = certificate.filter(|_| wanted != ClientAuth::None);
         let same = |now: &Principal| *now == *self.principal;
         authn::authenticate(&self.head, certificate, lapsed, &snapshot).await.is_ok_and(|principal| same(&principal))
-            && snapshot.policy.decide(&self.principal, self.question().0).is_ok()
+            && snapshot.policy.decide(&self.principal, self.question().0, &Given::new(self.body.as_deref())).is_ok()
     }
 
     fn question(&self) -> Question<'_> {

@@ -16,6 +16,7 @@ mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
+mod given;
 mod handshake;
 mod headers;
 mod host;

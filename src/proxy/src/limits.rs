@@ -129,6 +129,9 @@ pub(crate) const MAX_ALL_FILTERED_BYTES: usize = 32 << 20;
 pub(crate) const MAX_BODIES_BYTES: usize = 32 << 20;
 /// Bodies up to this are bounded by the number of requests alone.
 pub(crate) const SMALL_BODY: usize = 64 << 10;
+/// Longest body that is kept for as long as the answer to it lasts. Of a longer one the arguments are not known any more, so
+/// a change that brings conditions on them ends the answer.
+pub(crate) const MAX_KEPT_BODY: usize = 8 << 10;
 /// Answers at once that were not taken to their last byte, refusals included, which hold no slot: HTTP/2 lets a caller ask
 /// without ever reading.
 pub(crate) const MAX_UNREAD: usize = 4096;

@@ -1,6 +1,6 @@
 //! Who may call what, told to every target that decides: fifty rules, the one that the caller needs last.
 //!
-//! Conditions on arguments belong into [`Rule`] once rules have them: a target that cannot express one says so in
+//! Only our own rules have a condition on arguments beside: what others cannot express stands in
 //! `docs/benchmarks/README.md`.
 
 /// Tools that a server offers.

@@ -1,8 +1,9 @@
 //! Who may use what of a server.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
 
 /// Who may use what of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -20,6 +21,7 @@ pub struct Access {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods)").message("spec.access.rules[] needs at least one of tools, prompts, resources and methods: list what the rule is about, '*' for all"))]
+#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("spec.access.rules[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a rule of their own"))]
 #[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
 #[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
 #[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("spec.access.rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
@@ -63,6 +65,22 @@ pub struct AccessRule {
     #[schemars(length(min = 1, max = 64), inner(length(max = 128)))]
     pub methods: Vec<String>,
 
+    /// What must hold of the arguments of a call, or of a prompt's: all of these. What cannot be told, since an argument is
+    /// missing, is of another type or can be read in two ways, permits nothing, and is refused by a Deny. Lists show what the
+    /// rule is about whatever its conditions. Default: none, so any arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub arguments: Vec<ArgumentCondition>,
+
+    /// What must hold beside the conditions on arguments, in CEL: an expression over `args` (the arguments), `request` (`tool`,
+    /// `prompt`, `resource` or `method`: the name of what is asked for) and `principal` (`subject`, `issuer`, `groups`,
+    /// `scopes`, `attributes`), as in `args.sha.size() == 40`. An error, or an answer that is neither true nor false, permits
+    /// nothing, and is refused by a Deny. Values of two types are not equal, which is no error: what a Deny compares belongs
+    /// into `arguments`. There are no `map`, `filter`, `matches` and no loop within a loop. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub when: Option<String>,
+
     /// OAuth scopes that an Allow needs of the token, all of them. A caller whose token lacks some sees in its lists what the
     /// rule is about, and using it is answered with the step-up challenge (403, `insufficient_scope`) that names these
     /// scopes. A broader scope that includes them gets a rule of its own; of several rules the one that asks for the fewest
@@ -80,6 +98,143 @@ pub enum Effect {
     Allow,
     /// Refuses, whatever else matches.
     Deny,
+}
+
+/// What must hold of the values that a path leads to: what each operator asks for that is set. It needs at least one of
+/// `equals`, `in`, `prefix`, `suffix`, `glob`, `regex`, `min`, `max`, `cidr`, `pathUnder`, `absent`, `type` and `size`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.path.startsWith('/')").message("spec.access.rules[].arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
+#[x_kube(validation = Rule::new("has(self.equals) || has(self.__in__) || has(self.prefix) || has(self.suffix) || has(self.glob) || has(self.regex) || has(self.min) || has(self.max) || has(self.cidr) || has(self.pathUnder) || has(self.absent) || has(self.type) || has(self.size)").message("spec.access.rules[].arguments[] needs an operator beside path: as in {path: /env, in: [staging, production]}"))]
+pub struct ArgumentCondition {
+    /// JSON pointer (RFC 6901) into the arguments, as in `/env` or `/labels/team`. A segment `*` leads to the elements of an
+    /// array; `~2` is a member that is called `*`.
+    #[schemars(length(min = 2, max = 256))]
+    pub path: String,
+
+    /// Of how many elements it must hold where the path leads to several. Default: Every.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elements: Option<Elements>,
+
+    /// The value: a text, a number, true or false. A number equals another of the same value, however it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_value")]
+    pub equals: Option<Value>,
+
+    /// Values of which it must be one: texts, numbers, true or false.
+    #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "any_values")]
+    pub one_of: Vec<Value>,
+
+    /// What a text begins with. For paths take `pathUnder`: `/data/x` is also how `/data/x-other` begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub prefix: Option<String>,
+
+    /// What a text ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub suffix: Option<String>,
+
+    /// Glob of the whole text: `*` for any run of characters, `?` for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub glob: Option<String>,
+
+    /// Regular expression of the whole text (syntax of the Rust crate regex: linear time, no look-around, no
+    /// back-references).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub regex: Option<String>,
+
+    /// Smallest number that is permitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number")]
+    pub min: Option<Number>,
+
+    /// Largest number that is permitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number")]
+    pub max: Option<Number>,
+
+    /// Network that a text must be an address of, as in `10.0.0.0/8`. A name is no address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub cidr: Option<String>,
+
+    /// Folder that a text must be the path of, or the path of something in it. A path must be absolute; one with `..`, with
+    /// an escape or with `\\` cannot be told. Links are not seen here: the server must not follow those that lead out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub path_under: Option<String>,
+
+    /// Whether nothing may be there (true, beside no other operator) or something must be (false). `null` is neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<bool>,
+
+    /// What type it must have.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ValueType>,
+
+    /// How many characters a text, elements an array, members an object may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+}
+
+/// The type is checked when the rule is compiled: a schema cannot say "text, number or truth value".
+fn any_value(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+}
+
+fn any_values(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 1, "maxItems": 64, "items": any_value(generator)})
+}
+
+fn number(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "number"})
+}
+
+/// Of how many elements a condition must hold. Default: Every.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Elements {
+    /// Of each. Of none at all it cannot be told.
+    Every,
+    /// Of one at least.
+    Any,
+}
+
+/// What type a value must have. Default: any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ValueType {
+    /// A text.
+    String,
+    /// A number.
+    Number,
+    /// A number without fraction.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+    /// `null`.
+    Null,
+}
+
+/// Bounds of a size, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// No less. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_048_576))]
+    pub min: Option<i64>,
+
+    /// No more. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_048_576))]
+    pub max: Option<i64>,
 }
 
 /// Whom a rule is about: exactly one of `subject`, `group`, `claim`, `serviceAccount`, `spiffeId`,

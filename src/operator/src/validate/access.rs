@@ -1,6 +1,6 @@
 //! Who may use what, from the manifest's words to the proxy's.
 
-use cardea_api::v1alpha1::{Effect, McpServerSpec, PrincipalMatch};
+use cardea_api::v1alpha1::{ArgumentCondition, Effect, Elements, McpServerSpec, PrincipalMatch, Size, ValueType};
 use cardea_contract as contract;
 use cardea_policy::Policy;
 
@@ -46,11 +46,66 @@ pub(super) fn rules(
             prompts: rule.prompts.clone(),
             resources: rule.resources.clone(),
             methods: rule.methods.clone(),
+            arguments: rule.arguments.iter().map(condition).collect(),
+            when: rule.when.clone(),
             scopes: rule.scopes.clone(),
         });
     }
     Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;
     Ok(rules)
+}
+
+fn condition(asked: &ArgumentCondition) -> contract::ArgumentCondition {
+    let ArgumentCondition {
+        path,
+        elements,
+        equals,
+        one_of,
+        prefix,
+        suffix,
+        glob,
+        regex,
+        min,
+        max,
+        cidr,
+        path_under,
+        absent,
+        kind,
+        size,
+    } = asked.clone();
+    contract::ArgumentCondition {
+        path,
+        elements: match elements {
+            Some(Elements::Any) => contract::Elements::Any,
+            Some(Elements::Every) | None => contract::Elements::Every,
+        },
+        equals,
+        one_of,
+        prefix,
+        suffix,
+        glob,
+        regex,
+        min,
+        max,
+        cidr,
+        path_under,
+        absent,
+        kind: kind.map(|kind| match kind {
+            ValueType::String => contract::ValueKind::String,
+            ValueType::Number => contract::ValueKind::Number,
+            ValueType::Integer => contract::ValueKind::Integer,
+            ValueType::Boolean => contract::ValueKind::Boolean,
+            ValueType::Array => contract::ValueKind::Array,
+            ValueType::Object => contract::ValueKind::Object,
+            ValueType::Null => contract::ValueKind::Null,
+        }),
+        size: size.map(|Size { min, max }| contract::Size { min: min.map(count), max: max.map(count) }),
+    }
+}
+
+/// The schema has no negative ones.
+fn count(asked: i64) -> u64 {
+    u64::try_from(asked).unwrap_or_default()
 }
 
 /// Certificates and ServiceAccounts have none, so a rule that needs some would never match.

@@ -30,6 +30,8 @@ pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication
     let all_to_all = |globs: fn(&AccessRule) -> &[String]| {
         rules.iter().any(|rule| {
             rule.effect.unwrap_or_default() == Effect::Allow
+                && rule.arguments.is_empty()
+                && rule.when.is_none()
                 && globs(rule).iter().any(|glob| every_name(glob))
                 && rule
                     .principals

@@ -1,5 +1,7 @@
 //! The algebra of the rules, one property each.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::Evidence;
 
@@ -18,6 +20,8 @@ fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -
         prompts: vec![],
         resources: vec![],
         methods: vec![],
+        arguments: vec![],
+        when: None,
         scopes: Vec::new(),
     }
 }
@@ -32,7 +36,7 @@ fn group(name: &str) -> PrincipalMatch {
 }
 
 fn calls(rules: &[Rule], who: &Principal, tool: &str) -> bool {
-    Policy::compile(rules).unwrap().decide(who, Action::CallTool(tool)).is_ok()
+    Policy::compile(rules).unwrap().decide(who, Action::CallTool(tool), &()).is_ok()
 }
 
 #[test]
@@ -62,9 +66,12 @@ fn a_deny_wins_in_either_order_and_is_named() {
     let deny = rule("no-delete", Effect::Deny, group("dev"), &["delete_*"]);
     for rules in [[allow.clone(), deny.clone()], [deny, allow]] {
         let policy = Policy::compile(&rules).unwrap();
-        let denial = policy.decide(&principal(&["dev"]), Action::CallTool("delete_all")).unwrap_err();
+        let denial = policy.decide(&principal(&["dev"]), Action::CallTool("delete_all"), &()).unwrap_err();
         assert_eq!(denial.reason, DenialReason::Rule("no-delete".into()));
-        assert_eq!(policy.decide(&principal(&["ops"]), Action::CallTool("delete_all")).unwrap().rule(), Some("all"));
+        assert_eq!(
+            policy.decide(&principal(&["ops"]), Action::CallTool("delete_all"), &()).unwrap().rule(),
+            Some("all")
+        );
     }
 }
 
@@ -79,7 +86,7 @@ fn a_list_shows_exactly_what_a_call_may_use() {
         let who = principal(&["dev"]);
         assert_eq!(
             policy.shows(&who, Catalog::Tools, tool),
-            policy.decide(&who, Action::CallTool(tool)).is_ok(),
+            policy.decide(&who, Action::CallTool(tool), &()).is_ok(),
             "{tool}"
         );
     }
@@ -126,7 +133,7 @@ fn each_field_permits_its_own_kind_only() {
             Action::Method("a"),
             Action::Unknown("a"),
         ]
-        .map(|action| policy.decide(&who, action).is_ok())
+        .map(|action| policy.decide(&who, action, &()).is_ok())
     };
     assert_eq!(permits(|rule| rule.tools = vec!["*".into()]), [true, false, false, false, false, false]);
     assert_eq!(permits(|rule| rule.prompts = vec!["*".into()]), [false, true, false, false, false, false]);
@@ -134,10 +141,10 @@ fn each_field_permits_its_own_kind_only() {
     assert_eq!(permits(|rule| rule.methods = vec!["*".into()]), [false, false, false, false, true, false]);
     all.tools = vec!["a".into()];
     let policy = Policy::compile(&[all]).unwrap();
-    assert_eq!(policy.decide(&who, Action::Method("tasks/get")).unwrap_err().reason, DenialReason::NothingAllows);
-    assert_eq!(policy.decide(&who, Action::Unknown("x")).unwrap_err().reason, DenialReason::UnknownMethod);
-    assert!(policy.decide(&who, Action::Session).is_ok());
-    assert!(policy.decide(&who, Action::List(Catalog::Tools)).is_ok());
+    assert_eq!(policy.decide(&who, Action::Method("tasks/get"), &()).unwrap_err().reason, DenialReason::NothingAllows);
+    assert_eq!(policy.decide(&who, Action::Unknown("x"), &()).unwrap_err().reason, DenialReason::UnknownMethod);
+    assert!(policy.decide(&who, Action::Session, &()).is_ok());
+    assert!(policy.decide(&who, Action::List(Catalog::Tools), &()).is_ok());
 }
 
 #[test]
@@ -156,7 +163,7 @@ fn resources_are_known_by_a_uri_that_reads_in_one_way() {
         ("file:///docs/%73ecret.md", false),
         ("file:///etc/passwd", false),
     ] {
-        assert_eq!(policy.decide(&who, Action::ReadResource(uri)).is_ok(), expected, "{uri}");
+        assert_eq!(policy.decide(&who, Action::ReadResource(uri), &()).is_ok(), expected, "{uri}");
         assert_eq!(policy.shows(&who, Catalog::Resources, uri), expected, "{uri}");
     }
     assert!(policy.shows(&who, Catalog::ResourceTemplates, "file:///docs/{+path}"));
@@ -181,7 +188,11 @@ fn who_listens_may_read_each_resource_and_use_what_else_there_is() {
         (&["ops"], vec![inside], true, false),
     ] {
         let action = Action::Listen { resources: &resources, further };
-        assert_eq!(policy.decide(&principal(groups), action).is_ok(), expected, "{groups:?} {resources:?} {further}");
+        assert_eq!(
+            policy.decide(&principal(groups), action, &()).is_ok(),
+            expected,
+            "{groups:?} {resources:?} {further}"
+        );
     }
 }
 
@@ -210,7 +221,7 @@ fn heard(rules: &[Rule], scopes: &[&str]) -> Result<String, DenialReason> {
     let mut who = principal(&["ops"]);
     who.scopes = scopes.iter().map(ToString::to_string).collect();
     let policy = Policy::compile(rules).unwrap();
-    let permit = policy.decide(&who, Action::CallTool("deploy")).map_err(|denial| denial.reason)?;
+    let permit = policy.decide(&who, Action::CallTool("deploy"), &()).map_err(|denial| denial.reason)?;
     Ok(permit.rule().unwrap().to_owned())
 }
 
@@ -252,12 +263,12 @@ fn scopes_are_told_to_those_only_who_miss_nothing_else() {
     )])
     .unwrap();
     let certificate = Principal::named("ci".into(), u64::MAX, Evidence::Certificate { spiffe_id: None });
-    let denial = policy.decide(&certificate, Action::CallTool("deploy")).unwrap_err();
+    let denial = policy.decide(&certificate, Action::CallTool("deploy"), &()).unwrap_err();
     assert_eq!(denial.reason, DenialReason::NothingAllows);
     assert!(!policy.shows(&certificate, Catalog::Tools, "deploy"));
 
     let policy = Policy::compile(&[deploy]).unwrap();
-    let denial = policy.decide(&principal(&["dev"]), Action::CallTool("deploy")).unwrap_err();
+    let denial = policy.decide(&principal(&["dev"]), Action::CallTool("deploy"), &()).unwrap_err();
     assert_eq!(denial.reason, DenialReason::NothingAllows);
     assert!(policy.shows(&principal(&["ops"]), Catalog::Tools, "deploy"), "so that its client can ask for the scopes");
     assert!(!policy.shows(&principal(&["dev"]), Catalog::Tools, "deploy"));
@@ -299,7 +310,7 @@ fn what_is_several_is_told_in_one_challenge_or_not_at_all() {
     let asked = |uris: &[&str]| {
         let resources: Vec<_> = uris.iter().map(ToString::to_string).collect();
         let action = Action::Listen { resources: &resources, further: false };
-        policy.decide(&principal(&["ops"]), action).map_err(|denial| denial.reason).map(|_| String::new())
+        policy.decide(&principal(&["ops"]), action, &()).map_err(|denial| denial.reason).map(|_| String::new())
     };
     assert_eq!(asked(&["a:1", "b:1", "a:2"]), missing("a", "base a b"));
     assert_eq!(asked(&["a:1", "c:1"]), Err(DenialReason::NothingAllows));
@@ -321,4 +332,104 @@ fn nobody_is_met_by_rules_about_nobody_alone_and_by_a_deny_for_everyone() {
     assert!(calls(&rules, &nobody, "search"));
     rules.push(rule("deny-all", Effect::Deny, PrincipalMatch::AnyAuthenticated, &["search"]));
     assert!(!calls(&rules, &nobody, "search"));
+}
+
+fn with_condition(mut rule: Rule, condition: Value) -> Rule {
+    rule.arguments.push(serde_json::from_value(condition).unwrap());
+    rule
+}
+
+/// Arguments that nobody knows any more.
+struct Forgotten;
+
+impl Arguments for Forgotten {
+    fn value(&self) -> Option<&Value> {
+        None
+    }
+}
+
+#[test]
+fn e26_what_cannot_be_told_is_not_allowed_and_is_denied() {
+    let anybody = || PrincipalMatch::AnyAuthenticated;
+    let allow = |name| rule(name, Effect::Allow, anybody(), &["deploy"]);
+    let deny = rule("not-production", Effect::Deny, anybody(), &["deploy"]);
+    let production = json!({"path": "/env", "equals": "production"});
+    let allowed = [with_condition(allow("staging"), json!({"path": "/env", "in": ["staging", "dev"]}))];
+    let denied = [allow("all"), with_condition(deny, production)];
+    let permits = |rules: &[Rule], arguments: &dyn Arguments| {
+        let policy = Policy::compile(rules).unwrap();
+        assert!(policy.shows(&principal(&[]), Catalog::Tools, "deploy"));
+        policy.decide(&principal(&[]), Action::CallTool("deploy"), arguments).is_ok()
+    };
+    for (arguments, by_allow, by_deny) in [
+        (json!({"env": "staging"}), true, true),
+        (json!({"env": "test"}), false, true),
+        (json!({"env": "production"}), false, false),
+        (json!({"env": "ｐroduction"}), false, false),
+        (json!({"env": ["staging"]}), false, false),
+        (json!({"env": 1}), false, false),
+        (json!({"env": null}), false, false),
+        (json!({"Env": "staging"}), false, false),
+        (json!({}), false, false),
+        (json!([]), false, false),
+    ] {
+        assert_eq!((permits(&allowed, &arguments), permits(&denied, &arguments)), (by_allow, by_deny), "{arguments}");
+    }
+    assert!(!permits(&allowed, &Forgotten) && !permits(&denied, &Forgotten));
+}
+
+#[test]
+fn all_conditions_of_a_rule_hold_or_it_does_not() {
+    let allow = rule("some", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["deploy"]);
+    let allow = with_condition(allow, json!({"path": "/env", "equals": "staging"}));
+    let rules = [with_condition(allow, json!({"path": "/replicas", "max": 3}))];
+    let policy = Policy::compile(&rules).unwrap();
+    for (arguments, expected) in [
+        (json!({"env": "staging", "replicas": 3}), true),
+        (json!({"env": "staging", "replicas": 4}), false),
+        (json!({"env": "production", "replicas": 3}), false),
+        (json!({"env": "staging"}), false),
+    ] {
+        let permit = policy.decide(&principal(&[]), Action::CallTool("deploy"), &arguments);
+        assert_eq!(permit.is_ok(), expected, "{arguments}");
+    }
+}
+
+#[test]
+fn conditions_that_cannot_be_are_named() {
+    let one = || rule("one", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["deploy"]);
+    let bad =
+        with_condition(with_condition(one(), json!({"path": "/a", "equals": 1})), json!({"path": "/a", "regex": "("}));
+    let error = Policy::compile(&[bad]).unwrap_err().to_string();
+    assert!(error.starts_with("rule \"one\": arguments[1].regex: \"(\" is no expression"), "{error}");
+    let mut of_resources = with_condition(one(), json!({"path": "/a", "equals": 1}));
+    of_resources.resources = vec!["file:///*".into()];
+    assert_eq!(Policy::compile(&[of_resources]).unwrap_err(), CompileError::NoArguments("one".into()));
+}
+
+#[test]
+fn an_expression_is_one_more_condition() {
+    let anybody = || PrincipalMatch::AnyAuthenticated;
+    let mut allow = rule("sha", Effect::Allow, anybody(), &["deploy"]);
+    allow.when = Some("args.sha.size() == 4 && request.tool == 'deploy'".into());
+    let mut deny = rule("friday", Effect::Deny, anybody(), &["deploy"]);
+    deny.when = Some("args.force".into());
+    let policy = Policy::compile(&[allow, deny]).unwrap();
+    for (arguments, expected) in [
+        (json!({"sha": "abcd", "force": false}), Ok("sha")),
+        (json!({"sha": "abc", "force": false}), Err(DenialReason::NothingAllows)),
+        (json!({"sha": 1234, "force": false}), Err(DenialReason::NothingAllows)),
+        (json!({"sha": "abcd", "force": true}), Err(DenialReason::Rule("friday".into()))),
+        (json!({"sha": "abcd", "force": "no"}), Err(DenialReason::Rule("friday".into()))),
+        (json!({"sha": "abcd"}), Err(DenialReason::Rule("friday".into()))),
+    ] {
+        let decision = policy.decide(&principal(&[]), Action::CallTool("deploy"), &arguments);
+        let decision = decision.as_ref().map(|permit| permit.rule().unwrap()).map_err(|denial| denial.reason.clone());
+        assert_eq!(decision, expected, "{arguments}");
+    }
+    assert!(policy.shows(&principal(&[]), Catalog::Tools, "deploy"));
+    let mut bad = rule("bad", Effect::Allow, anybody(), &["deploy"]);
+    bad.when = Some("env == 'a'".into());
+    let error = Policy::compile(&[bad]).unwrap_err().to_string();
+    assert!(error.starts_with("rule \"bad\": when: \"env\" is none of request, principal and args"), "{error}");
 }

@@ -34,6 +34,7 @@ pub(super) fn everything(program: &Path, material: &Material, upstream: u16) -> 
         .map(|rule| {
             json!({
                 "name": rule.name, "effect": "Allow", "tools": rule.tools,
+                "arguments": [{"path": "/text", "size": {"min": 1, "max": 1024}}],
                 "principals": [{"group": {"name": rule.group, "issuer": "corp"}}],
             })
         })
@@ -93,7 +94,7 @@ fn start(
     process.answers(([127, 0, 0, 1], port).into())?;
     Ok(Target {
         name,
-        does: "cardea-proxy: mTLS, ES256 token, 50 rules, filtered lists, a line of audit for each call",
+        does: "cardea-proxy: mTLS, ES256 token, 50 rules with a condition each, filtered lists, a line of audit for each call",
         process,
         way: Way { tls: Some(material.tls()), ..plain_way(port) },
         refuses: Refuses::ByStatus,

@@ -1,0 +1,268 @@
+//! Conditions in CEL, for what the typed ones cannot say. They are judged over `request`, `principal` and `args`, and what
+//! they may do is bounded when they are compiled: few nodes, no loop within a loop, nothing that builds lists, no function
+//! whose cost depends on more than the text it is given. An error, or an answer that is neither true nor false, cannot be
+//! told.
+//!
+//! Does not know whose rule it is part of.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{Expr, IdedExpr, LiteralValue};
+use cel::{Context, Env, Program};
+use serde_json::Value;
+
+use crate::conditions::Truth;
+use crate::{Action, Arguments, Principal};
+
+/// Longest expression, in bytes.
+const MAX_SOURCE: usize = 1024;
+/// Most nodes of an expression, those of its macros included.
+const MAX_NODES: usize = 400;
+/// Largest list, and longest text in bytes, among the arguments that an expression is judged by.
+const MAX_ELEMENTS: usize = 1000;
+const MAX_TEXT: usize = 64 << 10;
+
+/// What an expression may name beside the variables of its own loops.
+const VARIABLES: [&str; 3] = ["request", "principal", "args"];
+/// Functions and operators that it may call. Of others some take long, some depend on the clock or the locale.
+const FUNCTIONS: [&str; 30] = [
+    "_?_:_",
+    "_&&_",
+    "_||_",
+    "!_",
+    "_-_",
+    "_+_",
+    "_*_",
+    "_/_",
+    "_%_",
+    "_==_",
+    "_!=_",
+    "_>=_",
+    "_<=_",
+    "_>_",
+    "_<_",
+    "-_",
+    "_[_]",
+    "@in",
+    "@not_strictly_false",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "type",
+    "dyn",
+];
+
+/// The language, once for all.
+static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// Why an expression makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhenError {
+    /// No CEL.
+    #[error("line {line}, column {column}: {problem}, as in args.sha.size() == 40")]
+    Syntax {
+        /// From 1.
+        line: isize,
+        /// From 1.
+        column: isize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// Longer than may be, or of more parts.
+    #[error(
+        "is too long: at most {MAX_SOURCE} bytes and {MAX_NODES} parts; split it into typed conditions under arguments"
+    )]
+    TooLong,
+    /// A variable that there is not.
+    #[error("{0:?} is none of request, principal and args, and no variable of a macro: args.{0} is an argument")]
+    Variable(String),
+    /// A function that may not be called.
+    #[error(
+        "{0:?} cannot be called here: there are size, contains, startsWith, endsWith, has, all, exists, exists_one and conversions; for expressions take the typed operator regex"
+    )]
+    Function(String),
+    /// `map` and `filter` build lists, and a loop within a loop takes as long as both together.
+    #[error("only all, exists and exists_one go over a list, and not within each other")]
+    Loop,
+}
+
+/// An expression, compiled.
+#[derive(Debug)]
+pub(crate) struct When(Program);
+
+impl When {
+    pub(crate) fn compile(source: &str) -> Result<Self, WhenError> {
+        if source.len() > MAX_SOURCE {
+            return Err(WhenError::TooLong);
+        }
+        let program = LANGUAGE.compile(source).map_err(|errors| {
+            let first = errors.errors.first();
+            let (line, column) = first.map_or((1, 1), |error| error.pos);
+            let problem = first.map_or_else(|| "no expression".to_owned(), |error| error.msg.clone());
+            // The parser lists all that could have stood there.
+            let problem = problem.split(" expecting ").next().unwrap_or_default().to_owned();
+            WhenError::Syntax { line, column, problem }
+        })?;
+        Walk::default().expression(program.expression(), &mut Vec::new())?;
+        Ok(Self(program))
+    }
+
+    pub(crate) fn judge(&self, facts: &Facts<'_>) -> Truth {
+        let Some(context) = facts.context() else { return Truth::Unknown };
+        match self.0.execute(context) {
+            Ok(cel::Value::Bool(holds)) => holds.into(),
+            Ok(_) | Err(_) => Truth::Unknown,
+        }
+    }
+}
+
+/// On the way through an expression.
+#[derive(Default)]
+struct Walk {
+    nodes: usize,
+    in_loop: bool,
+}
+
+impl Walk {
+    /// `own` are the variables of the loops around.
+    fn expression<'e>(&mut self, node: &'e IdedExpr, own: &mut Vec<&'e str>) -> Result<(), WhenError> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(WhenError::TooLong);
+        }
+        match &node.expr {
+            Expr::Literal(LiteralValue::Bytes(_)) => Err(WhenError::Function("bytes".into())),
+            Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) if own.contains(&name.as_str()) || VARIABLES.contains(&name.as_str()) => Ok(()),
+            Expr::Ident(name) => Err(WhenError::Variable(name.clone())),
+            Expr::Select(select) => self.expression(&select.operand, own),
+            Expr::List(list) if list.optional_indices.is_empty() => self.all(&list.elements, own),
+            Expr::Call(call) if FUNCTIONS.contains(&call.func_name.as_str()) => {
+                if let Some(target) = &call.target {
+                    self.expression(target, own)?;
+                }
+                self.all(&call.args, own)
+            }
+            Expr::Call(call) => Err(WhenError::Function(call.func_name.clone())),
+            Expr::Comprehension(turns) => {
+                let builds_nothing = matches!(turns.accu_init.expr, Expr::Literal(_));
+                if std::mem::replace(&mut self.in_loop, true) || !builds_nothing || turns.iter_var2.is_some() {
+                    return Err(WhenError::Loop);
+                }
+                self.expression(&turns.iter_range, own)?;
+                own.extend([turns.iter_var.as_str(), turns.accu_var.as_str()]);
+                self.expression(&turns.loop_cond, own)?;
+                self.expression(&turns.loop_step, own)?;
+                self.expression(&turns.result, own)?;
+                own.truncate(own.len() - 2);
+                self.in_loop = false;
+                Ok(())
+            }
+            Expr::Map(_) | Expr::Struct(_) | Expr::List(_) | Expr::Unspecified => {
+                Err(WhenError::Function("{} or optional values".into()))
+            }
+        }
+    }
+
+    fn all<'e>(&mut self, nodes: &'e [IdedExpr], own: &mut Vec<&'e str>) -> Result<(), WhenError> {
+        nodes.iter().try_for_each(|node| self.expression(node, own))
+    }
+}
+
+/// What expressions are judged by, put together when the first asks.
+pub(crate) struct Facts<'f> {
+    principal: &'f Principal,
+    action: Action<'f>,
+    arguments: &'f dyn Arguments,
+    context: OnceCell<Option<Context<'static, 'static>>>,
+}
+
+impl<'f> Facts<'f> {
+    pub(crate) fn new(principal: &'f Principal, action: Action<'f>, arguments: &'f dyn Arguments) -> Self {
+        Self { principal, action, arguments, context: OnceCell::new() }
+    }
+
+    pub(crate) fn arguments(&self) -> Option<&Value> {
+        self.arguments.value()
+    }
+
+    fn context(&self) -> Option<&Context<'static, 'static>> {
+        self.context.get_or_init(|| self.put_together()).as_ref()
+    }
+
+    fn put_together(&self) -> Option<Context<'static, 'static>> {
+        let arguments = self.arguments.value().filter(|arguments| is_small(arguments))?;
+        let mut context = Context::with_env(LANGUAGE.clone());
+        context.add_variable_from_value("args", value(arguments));
+        context.add_variable_from_value("request", request(self.action));
+        context.add_variable_from_value("principal", principal(self.principal));
+        Some(context)
+    }
+}
+
+/// Whether a loop over any of it ends soon.
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() <= MAX_TEXT,
+        Value::Array(elements) => elements.len() <= MAX_ELEMENTS && elements.iter().all(is_small),
+        Value::Object(members) => members.len() <= MAX_ELEMENTS && members.values().all(is_small),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+fn value(json: &Value) -> cel::Value {
+    match json {
+        Value::Null => cel::Value::Null,
+        Value::Bool(value) => cel::Value::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => cel::Value::Int(number),
+            (None, Some(number)) => cel::Value::UInt(number),
+            (None, None) => cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(elements) => elements.iter().map(value).collect::<Vec<_>>().into(),
+        Value::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), value(member))).collect::<HashMap<_, _>>().into()
+        }
+    }
+}
+
+/// `request`: what is asked for, by the kind that it is of.
+fn request(action: Action<'_>) -> cel::Value {
+    let (kind, name) = match action {
+        Action::CallTool(name) => ("tool", name),
+        Action::GetPrompt(name) => ("prompt", name),
+        Action::ReadResource(uri) | Action::ReadTemplate(uri) => ("resource", uri),
+        Action::Method(method) | Action::Unknown(method) => ("method", method),
+        Action::Listen { .. } | Action::Session | Action::List(_) => {
+            return cel::Value::Map(HashMap::<String, String>::new().into());
+        }
+    };
+    HashMap::from([(kind, name)]).into()
+}
+
+/// `principal`: `subject`, `issuer`, `groups`, `scopes`, and `attributes` with lists of values.
+fn principal(principal: &Principal) -> cel::Value {
+    let texts = |all: &[String]| all.iter().map(|text| cel::Value::from(text.as_str())).collect::<Vec<_>>();
+    let attributes: BTreeMap<_, _> =
+        principal.attributes.iter().map(|(name, values)| (name.clone(), cel::Value::from(texts(values)))).collect();
+    HashMap::from([
+        ("subject", cel::Value::from(principal.subject.as_str())),
+        ("issuer", principal.issuer().into()),
+        ("groups", texts(&principal.groups).into()),
+        ("scopes", texts(&principal.scopes).into()),
+        ("attributes", attributes.into_iter().collect::<HashMap<_, _>>().into()),
+    ])
+    .into()
+}
+
+#[cfg(test)]
+mod tests;
