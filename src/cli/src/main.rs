@@ -2,7 +2,9 @@
 //!
 //! Flags, logs and the exit status; each command has a file of its own.
 
+mod can_i;
 mod manifest;
+mod rules;
 mod run;
 mod token;
 
@@ -29,6 +31,8 @@ struct Flags {
 enum Command {
     /// Run an McpServer manifest on this machine, without a cluster.
     Run(run::Flags),
+    /// Say whether a caller may do something, and which rule decides. Exits with 1 if not.
+    CanI(can_i::Flags),
     /// Tokens for callers that no authorization server knows.
     Token(token::Flags),
 }
@@ -38,6 +42,10 @@ fn main() -> ExitCode {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(flags.log).with(lines).init();
     let outcome = match flags.command {
+        Command::CanI(flags) => match can_i::run(&flags) {
+            Ok(false) => return ExitCode::FAILURE,
+            outcome => outcome.map(|_| ()),
+        },
         Command::Token(flags) => token::run(flags),
         Command::Run(flags) => tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -105,7 +105,7 @@ pub enum Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.path.startsWith('/')").message("spec.access.rules[].arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
-#[x_kube(validation = Rule::new("has(self.equals) || has(self.__in__) || has(self.prefix) || has(self.suffix) || has(self.glob) || has(self.regex) || has(self.min) || has(self.max) || has(self.cidr) || has(self.pathUnder) || has(self.absent) || has(self.type) || has(self.size)").message("spec.access.rules[].arguments[] needs an operator beside path: as in {path: /env, in: [staging, production]}"))]
+#[schemars(extend("minProperties" = 2))]
 pub struct ArgumentCondition {
     /// JSON pointer (RFC 6901) into the arguments, as in `/env` or `/labels/team`. A segment `*` leads to the elements of an
     /// array; `~2` is a member that is called `*`.

@@ -1,0 +1,117 @@
+//! The policies of `deploy/examples`, asked what they are there to answer.
+
+#![cfg(test)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Whether whoever these flags describe may call the tool with these arguments.
+fn may(example: &str, who: &str, tool: &str, arguments: &str) -> bool {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(format!("{example}.yaml"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+    command
+        .arg("can-i")
+        .arg("-f")
+        .arg(file)
+        .args(["--as", "alice", tool, "--args", arguments])
+        .args(who.split_whitespace());
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("yes") || text.starts_with("no"),
+        "{example}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.success(), text.starts_with("yes"));
+    output.status.success()
+}
+
+fn asked(example: &str, questions: &[(&str, &str, &str, bool)]) {
+    for (who, tool, arguments, expected) in questions {
+        assert_eq!(may(example, who, tool, arguments), *expected, "{example}: {who} {tool} {arguments}");
+    }
+}
+
+#[test]
+fn read_only_by_default() {
+    asked(
+        "policy-read-only",
+        &[
+            ("", "get_page", "{}", true),
+            ("", "list_pages", "{}", true),
+            ("", "update_page", "{}", false),
+            ("--group editors", "update_page", "{}", true),
+            ("--group editors", "delete_page", "{}", false),
+            ("", "wiki://home", "{}", false),
+            ("--kind resource", "wiki://home", "{}", true),
+            ("--kind resource", "file:///etc/passwd", "{}", false),
+        ],
+    );
+}
+
+#[test]
+fn production_for_operators_alone() {
+    let commit = "a".repeat(40);
+    asked(
+        "policy-production-for-ops",
+        &[
+            ("--group developers", "deploy", r#"{"env":"staging"}"#, true),
+            ("--group developers", "deploy", &format!(r#"{{"env":"production","commit":"{commit}"}}"#), false),
+            ("--group operators", "deploy", &format!(r#"{{"env":"production","commit":"{commit}"}}"#), true),
+            ("--group operators", "deploy", r#"{"env":"production","commit":"abc"}"#, false),
+            ("--group operators", "deploy", r#"{"env":"production"}"#, false),
+            ("--group operators", "deploy", r#"{"env":["staging"]}"#, false),
+            ("--group operators", "deploy", "{}", false),
+            ("--group developers", "deploy", r#"{"env":"staging","copies":20}"#, true),
+            ("--group developers", "deploy", r#"{"env":"staging","copies":21}"#, false),
+            ("--group developers", "deploy", r#"{"env":"staging","copies":"21"}"#, false),
+            ("", "deploy", r#"{"env":"staging"}"#, false),
+        ],
+    );
+}
+
+#[test]
+fn a_folder_for_each_team() {
+    asked(
+        "policy-folder-per-team",
+        &[
+            ("--group payments", "read_file", r#"{"path":"/data/payments/a.txt"}"#, true),
+            ("--group payments", "write_file", r#"{"path":"/data/payments"}"#, true),
+            ("--group payments", "read_file", r#"{"path":"/data/payments-old/a.txt"}"#, false),
+            ("--group payments", "read_file", r#"{"path":"/data/payments/../search/a.txt"}"#, false),
+            ("--group payments", "read_file", r#"{"path":"/data/search/a.txt"}"#, false),
+            ("--group payments", "read_files", r#"{"paths":["/data/payments/a","/data/payments/b"]}"#, true),
+            ("--group payments", "read_files", r#"{"paths":["/data/payments/a","/data/search/b"]}"#, false),
+            ("--group payments", "read_files", r#"{"paths":[]}"#, false),
+            ("", "read_file", r#"{"path":"/data/shared/a.txt"}"#, true),
+            ("", "write_file", r#"{"path":"/data/shared/a.txt"}"#, false),
+        ],
+    );
+}
+
+#[test]
+fn one_server_for_many_repositories() {
+    asked(
+        "policy-github-repositories",
+        &[
+            ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"shop"}"#, true),
+            ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"payroll"}"#, false),
+            ("--group reviewers", "create_issue", r#"{"owner":"example-corp","repo":"payroll","title":"a"}"#, true),
+            ("--group reviewers", "create_issue", r#"{"owner":"elsewhere","repo":"payroll","title":"a"}"#, false),
+            ("--group reviewers", "create_issue", r#"{"owner":"example-corp","repo":"payroll","title":""}"#, false),
+            ("--group maintainers", "merge_pull_request", r#"{"owner":"example-corp","branch":"main"}"#, false),
+            (
+                "--group maintainers --scope repo:merge",
+                "merge_pull_request",
+                r#"{"owner":"example-corp","branch":"main"}"#,
+                true,
+            ),
+            (
+                "--group maintainers --scope repo:merge",
+                "merge_pull_request",
+                r#"{"owner":"example-corp","branch":"--exec=x"}"#,
+                false,
+            ),
+        ],
+    );
+}
