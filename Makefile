@@ -18,7 +18,7 @@ MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-keycloak test-node test-cluster conformance check update images bench bench-proxy clean launcher packages keycloak-packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -75,6 +75,7 @@ test-cluster: launcher packages
 check: deny ## Format, lints, licences, shell and Go
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path tests/bench/policy/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked -p cardea-proxy -p cardea-tests --features cardea-proxy/otel,cardea-tests/otel --all-targets -- --deny warnings
 	go vet -C tests/cluster ./...
@@ -109,6 +110,9 @@ bench-proxy: $(ENVOY) $(MCP_PROXY) ## Figures of the proxy beside its rivals, in
 	$(CARGO_TARGET_DIR)/quick/bench-proxy run --proxy $$programs/cardea-proxy --envoy $(ENVOY) --mcp-proxy $(MCP_PROXY) \
 	  --command '$(strip make bench-proxy $(if $(filter-out release,$(PROFILE)),PROFILE=$(PROFILE)) $(if $(ARGS),ARGS="$(ARGS)"))' \
 	  $(if $(filter release,$(PROFILE)),--out docs/benchmarks) $(ARGS)
+
+bench-policy: ## Figures of a decision beside other engines
+	CARGO_TARGET_DIR=$(CACHE)/bench-policy cargo run --quiet --locked --release --manifest-path tests/bench/policy/Cargo.toml
 
 clean: ## Remove what was built, downloads included
 	rm -rf $(CACHE)

@@ -5,7 +5,6 @@
 //!
 //! Does not know whose rule it is part of.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +19,7 @@ use crate::{Action, Arguments, Principal};
 const MAX_SOURCE: usize = 1024;
 /// Most nodes of an expression, those of its macros included.
 const MAX_NODES: usize = 400;
-/// Largest list, and longest text in bytes, among the arguments that an expression is judged by.
+/// Largest list, and longest text in bytes, among what an expression reads of the arguments.
 const MAX_ELEMENTS: usize = 1000;
 const MAX_TEXT: usize = 64 << 10;
 
@@ -96,7 +95,45 @@ pub enum WhenError {
 
 /// An expression, compiled.
 #[derive(Debug)]
-pub(crate) struct When(Program);
+pub(crate) struct When {
+    program: Program,
+    /// What it reads of each variable. Nothing else is handed to it.
+    args: Needs,
+    request: Needs,
+    principal: Needs,
+}
+
+/// What is read of a value.
+#[derive(Debug)]
+enum Needs {
+    /// All of it.
+    Whole,
+    /// These members, if it has them.
+    Members(BTreeMap<String, Needs>),
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self::Members(BTreeMap::new())
+    }
+}
+
+impl Needs {
+    fn nothing(&self) -> bool {
+        matches!(self, Self::Members(members) if members.is_empty())
+    }
+
+    /// Needs what this path of members leads to.
+    fn add(&mut self, path: &[&str]) {
+        match (self, path.split_first()) {
+            (Self::Whole, _) => {}
+            (whole, None) => *whole = Self::Whole,
+            (Self::Members(members), Some((name, rest))) => {
+                members.entry((*name).to_owned()).or_default().add(rest);
+            }
+        }
+    }
+}
 
 impl When {
     pub(crate) fn compile(source: &str) -> Result<Self, WhenError> {
@@ -111,16 +148,31 @@ impl When {
             let problem = problem.split(" expecting ").next().unwrap_or_default().to_owned();
             WhenError::Syntax { line, column, problem }
         })?;
-        Walk::default().expression(program.expression(), &mut Vec::new())?;
-        Ok(Self(program))
+        let mut walk = Walk::default();
+        walk.expression(program.expression(), &mut Vec::new())?;
+        let [request, principal, args] = walk.needs;
+        Ok(Self { program, args, request, principal })
     }
 
     pub(crate) fn judge(&self, facts: &Facts<'_>) -> Truth {
-        let Some(context) = facts.context() else { return Truth::Unknown };
-        match self.0.execute(context) {
+        let Some(context) = self.context(facts) else { return Truth::Unknown };
+        match self.program.execute(&context) {
             Ok(cel::Value::Bool(holds)) => holds.into(),
             Ok(_) | Err(_) => Truth::Unknown,
         }
+    }
+
+    /// The variables, as far as they are read; none if the arguments are not known, or what is read of them is too large.
+    fn context(&self, facts: &Facts<'_>) -> Option<Context<'static, 'static>> {
+        let mut context = Context::with_env(LANGUAGE.clone());
+        context.add_variable_from_value("args", needed(facts.arguments()?, &self.args)?);
+        if !self.request.nothing() {
+            context.add_variable_from_value("request", request(facts.action));
+        }
+        if !self.principal.nothing() {
+            context.add_variable_from_value("principal", principal(facts.principal));
+        }
+        Some(context)
     }
 }
 
@@ -129,6 +181,8 @@ impl When {
 struct Walk {
     nodes: usize,
     in_loop: bool,
+    /// In the order of [`VARIABLES`].
+    needs: [Needs; VARIABLES.len()],
 }
 
 impl Walk {
@@ -141,9 +195,14 @@ impl Walk {
         match &node.expr {
             Expr::Literal(LiteralValue::Bytes(_)) => Err(WhenError::Function("bytes".into())),
             Expr::Literal(_) => Ok(()),
-            Expr::Ident(name) if own.contains(&name.as_str()) || VARIABLES.contains(&name.as_str()) => Ok(()),
-            Expr::Ident(name) => Err(WhenError::Variable(name.clone())),
-            Expr::Select(select) => self.expression(&select.operand, own),
+            Expr::Ident(name) => self.variable(name, &[], own),
+            Expr::Select(select) => match members(node) {
+                Some((name, path)) => {
+                    self.nodes += path.len();
+                    self.variable(name, &path, own)
+                }
+                None => self.expression(&select.operand, own),
+            },
             Expr::List(list) if list.optional_indices.is_empty() => self.all(&list.elements, own),
             Expr::Call(call) if FUNCTIONS.contains(&call.func_name.as_str()) => {
                 if let Some(target) = &call.target {
@@ -172,39 +231,62 @@ impl Walk {
         }
     }
 
+    fn variable(&mut self, name: &str, path: &[&str], own: &[&str]) -> Result<(), WhenError> {
+        if own.contains(&name) {
+            return Ok(());
+        }
+        let known = VARIABLES.iter().position(|variable| *variable == name);
+        let needs = known.and_then(|known| self.needs.get_mut(known));
+        needs.ok_or_else(|| WhenError::Variable(name.to_owned()))?.add(path);
+        Ok(())
+    }
+
     fn all<'e>(&mut self, nodes: &'e [IdedExpr], own: &mut Vec<&'e str>) -> Result<(), WhenError> {
         nodes.iter().try_for_each(|node| self.expression(node, own))
     }
 }
 
-/// What expressions are judged by, put together when the first asks.
+/// The variable and the members in `variable.member.member`, if it is that.
+fn members(node: &IdedExpr) -> Option<(&str, Vec<&str>)> {
+    match &node.expr {
+        Expr::Ident(name) => Some((name, Vec::new())),
+        Expr::Select(select) => {
+            let (name, mut path) = members(&select.operand)?;
+            path.push(&select.field);
+            Some((name, path))
+        }
+        _ => None,
+    }
+}
+
+/// What conditions are judged by.
 pub(crate) struct Facts<'f> {
     principal: &'f Principal,
     action: Action<'f>,
     arguments: &'f dyn Arguments,
-    context: OnceCell<Option<Context<'static, 'static>>>,
 }
 
 impl<'f> Facts<'f> {
     pub(crate) fn new(principal: &'f Principal, action: Action<'f>, arguments: &'f dyn Arguments) -> Self {
-        Self { principal, action, arguments, context: OnceCell::new() }
+        Self { principal, action, arguments }
     }
 
     pub(crate) fn arguments(&self) -> Option<&Value> {
         self.arguments.value()
     }
+}
 
-    fn context(&self) -> Option<&Context<'static, 'static>> {
-        self.context.get_or_init(|| self.put_together()).as_ref()
-    }
-
-    fn put_together(&self) -> Option<Context<'static, 'static>> {
-        let arguments = self.arguments.value().filter(|arguments| is_small(arguments))?;
-        let mut context = Context::with_env(LANGUAGE.clone());
-        context.add_variable_from_value("args", value(arguments));
-        context.add_variable_from_value("request", request(self.action));
-        context.add_variable_from_value("principal", principal(self.principal));
-        Some(context)
+/// What is read of a value; none if that is too large.
+fn needed(json: &Value, needs: &Needs) -> Option<cel::Value> {
+    match (needs, json) {
+        (Needs::Members(needs), Value::Object(members)) => {
+            let found = needs.iter().filter_map(|(name, needs)| Some((name, members.get(name)?, needs)));
+            let read = found.map(|(name, member, needs)| Some((name.clone(), needed(member, needs)?)));
+            Some(read.collect::<Option<HashMap<_, _>>>()?.into())
+        }
+        // Of what has no members none is read; that it has none is an error that the expression meets.
+        (Needs::Members(_), Value::Array(_)) => Some(Vec::<cel::Value>::new().into()),
+        (Needs::Whole, json) | (Needs::Members(_), json) => is_small(json).then(|| value(json)),
     }
 }
 

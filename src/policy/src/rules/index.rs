@@ -18,7 +18,7 @@ impl Index {
         for glob in globs {
             match glob {
                 Glob::Name(name) => self.named.entry(name).or_default().push(rule),
-                glob @ Glob::Wild(_) => self.wild.push((glob, rule)),
+                glob @ Glob::Wild(..) => self.wild.push((glob, rule)),
             }
         }
     }

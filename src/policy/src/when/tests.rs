@@ -16,8 +16,8 @@ fn judge(source: &str, arguments: &Value) -> Truth {
 
 #[test]
 fn it_speaks_of_the_request_the_principal_and_the_arguments() {
-    let arguments =
-        json!({"sha": "a".repeat(40), "env": "staging", "files": [{"path": "/a"}, {"path": "/b"}], "n": 3, "r": 0.5});
+    let arguments = json!({"sha": "a".repeat(40), "env": "staging", "files": [{"path": "/a"}, {"path": "/b"}], "n": 3, "r": 0.5,
+        "deep": {"er": {"and": {"deeper": 1}}, "x": 2}});
     for (source, expected) in [
         ("args.sha.size() == 40", Yes),
         ("size(args.sha) == 41", No),
@@ -33,6 +33,11 @@ fn it_speaks_of_the_request_the_principal_and_the_arguments() {
         ("has(args.env) ? args.env in ['staging', 'dev'] : false", Yes),
         ("args['env'] == 'production' || args.n == 4", No),
         ("args.env.contains('stag') && !args.env.endsWith('x')", Yes),
+        ("args.deep.er.and.deeper == 1 && args.deep.x == 2 && has(args.deep.er)", Yes),
+        ("has(args.deep.none) || has(args.deep.er.none)", No),
+        ("args.deep == args.deep && args.deep.size() == 2", Yes),
+        ("args.size() == 7 - 1", Yes),
+        ("principal.groups.all(args, args != 'x')", Yes),
     ] {
         assert_eq!(judge(source, &arguments), expected, "{source}");
     }
@@ -50,6 +55,9 @@ fn an_error_and_what_is_neither_true_nor_false_cannot_be_told() {
         "args.text",
         "principal.attributes.none == 'x'",
         "args.list[7] == 1",
+        "args.list.member == 1",
+        "args.text.member == 1",
+        "has(args.text.member)",
         "int(args.text) == 1",
         "args.list.all(e, e.size() > 0)",
     ] {
@@ -88,8 +96,11 @@ fn e27_what_could_take_long_is_not_taken() {
     assert_eq!(When::compile(&format!("args.a == '{}'", "x".repeat(2000))).unwrap_err(), WhenError::TooLong);
     assert_eq!(When::compile(&vec!["args.a"; 140].join("+")).unwrap_err(), WhenError::TooLong);
     let long = json!({"a": vec![1; MAX_ELEMENTS + 1], "b": 1});
-    assert_eq!(judge("args.b == 1", &long), Unknown);
-    assert_eq!(judge("args.b == 1", &json!({"a": "x".repeat(MAX_TEXT + 1), "b": 1})), Unknown);
+    assert_eq!(judge("args.a.all(e, e == 1)", &long), Unknown);
+    assert_eq!(judge("args.a.size() > 1", &json!({"a": "x".repeat(MAX_TEXT + 1)})), Unknown);
+    assert_eq!(judge("args['b'] == 1", &long), Unknown);
+    // What is not read is not looked at.
+    assert_eq!(judge("args.b == 1", &long), Yes);
     assert_eq!(judge("args.a.all(e, e == 1)", &json!({"a": vec![1; MAX_ELEMENTS]})), Yes);
 }
 
