@@ -3,6 +3,7 @@
 //! Flags, logs and the exit status; each command has a file of its own.
 
 mod can_i;
+mod explain;
 mod manifest;
 mod rules;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Flags),
     /// Say whether a caller may do something, and which rule decides. Exits with 1 if not.
     CanI(can_i::Flags),
+    /// Show who may use which tool, as a table, as JSON or as a page.
+    Explain(explain::Flags),
     /// Tokens for callers that no authorization server knows.
     Token(token::Flags),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             outcome => outcome.map(|_| ()),
         },
+        Command::Explain(flags) => explain::run(&flags),
         Command::Token(flags) => token::run(flags),
         Command::Run(flags) => tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -18,10 +18,18 @@ use crate::manifest;
 /// # Errors
 /// What is wrong with the manifest, each thing with its field.
 pub(crate) fn read(file: &Path, server: Option<&str>) -> anyhow::Result<ValidatedServer> {
+    read_whole(file, server).map(|(_, checked)| checked)
+}
+
+/// The same with the manifest as it stands there, its status included.
+///
+/// # Errors
+/// What is wrong with the manifest, each thing with its field.
+pub(crate) fn read_whole(file: &Path, server: Option<&str>) -> anyhow::Result<(McpServer, ValidatedServer)> {
     let text = manifest::text(file)?;
     let server = manifest::server(&text, server)?;
     let policy = manifest::auth_policy(&text, &server)?;
-    checked(server, policy)
+    Ok((server.clone(), checked(server, policy)?))
 }
 
 fn checked(server: McpServer, auth_policy: Option<McpAuthPolicy>) -> anyhow::Result<ValidatedServer> {

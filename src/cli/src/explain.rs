@@ -1,0 +1,216 @@
+//! `cardea explain`: who may use which tool, as a table, as JSON or as a page. Each cell is an answer of the rules that the
+//! proxy decides by, asked with arguments that nobody knows.
+
+mod page;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use cardea_api::v1alpha1::McpServer;
+use cardea_contract::{PrincipalMatch, Rule};
+use cardea_policy::{Action, Arguments, Catalog, Evidence, Policy, Principal};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::rules;
+
+/// Flags of `cardea explain`.
+#[derive(clap::Args)]
+pub(crate) struct Flags {
+    /// File with the McpServer, `-` for standard input. One that comes from a cluster bears the names of its tools, as in
+    /// `kubectl get mcpservers.cardea.dev NAME -o yaml | cardea explain -f -`; of any other the rules' globs are shown.
+    #[arg(short, long, value_name = "FILE")]
+    filename: PathBuf,
+    /// Name of the McpServer, if the file holds several.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// A tool to show. May be repeated. Default: all.
+    #[arg(long, value_name = "NAME")]
+    tool: Vec<String>,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Html,
+}
+
+/// Above the callers.
+const HEAD: &str = "CALLER";
+
+/// Whether a caller may use a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum May {
+    /// With any arguments.
+    Always,
+    /// With some arguments, or with further scopes.
+    Sometimes,
+    Never,
+}
+
+impl May {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Always => "yes",
+            Self::Sometimes => "if",
+            Self::Never => "-",
+        }
+    }
+}
+
+/// Who may use what of one server.
+struct Matrix {
+    server: String,
+    tools: Vec<String>,
+    callers: Vec<(String, Vec<May>)>,
+    /// Rules with conditions or scopes, as the manifest has them.
+    conditions: Vec<(String, String)>,
+}
+
+/// Prints the matrix.
+///
+/// # Errors
+/// When the manifest makes no sense.
+#[expect(clippy::print_stdout, reason = "the one thing this command is for")]
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
+    let (manifest, server) = rules::read_whole(&flags.filename, flags.server.as_deref())?;
+    let policy = Policy::compile(&server.rules).context("spec.access.rules")?;
+    let tools = if flags.tool.is_empty() { tools(&manifest, &server.rules) } else { flags.tool.clone() };
+    let matrix = Matrix::of(format!("{}/{}", server.namespace, server.name), tools, &policy, &server.rules);
+    match flags.output {
+        Output::Table => print!("{}", matrix.table()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&matrix.document())?),
+        Output::Html => print!("{}", page::of(&matrix)),
+    }
+    Ok(())
+}
+
+/// Those that the server was seen to have, or what the rules are about.
+fn tools(manifest: &McpServer, rules: &[Rule]) -> Vec<String> {
+    let seen = manifest.status.iter().flat_map(|status| &status.tools).map(|tool| tool.name.clone());
+    let mut tools: Vec<String> = seen.collect();
+    if tools.is_empty() {
+        tools = rules.iter().flat_map(|rule| &rule.tools).cloned().collect();
+    }
+    tools.sort();
+    tools.dedup();
+    tools
+}
+
+/// Arguments that may be anything.
+struct Anything;
+
+impl Arguments for Anything {
+    fn value(&self) -> Option<&Value> {
+        None
+    }
+}
+
+impl Matrix {
+    fn of(server: String, tools: Vec<String>, policy: &Policy, rules: &[Rule]) -> Self {
+        let mut named: Vec<&PrincipalMatch> = Vec::new();
+        for principal in rules.iter().flat_map(|rule| &rule.principals) {
+            if !named.contains(&principal) {
+                named.push(principal);
+            }
+        }
+        let may = |caller: &Principal, tool: &String| match policy.decide(caller, Action::CallTool(tool), &Anything) {
+            Ok(_) => May::Always,
+            Err(_) if policy.shows(caller, Catalog::Tools, tool) => May::Sometimes,
+            Err(_) => May::Never,
+        };
+        let row = |principal: &PrincipalMatch| {
+            let (label, caller) = caller(principal);
+            (label, tools.iter().map(|tool| may(&caller, tool)).collect())
+        };
+        let callers = named.into_iter().map(row).collect();
+        let conditions = rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect();
+        Self { server, tools, callers, conditions }
+    }
+
+    fn table(&self) -> String {
+        let labels = self.callers.iter().map(|(label, _)| label.chars().count());
+        let first = labels.max().unwrap_or(0).max(HEAD.len());
+        let line = |label: &str, cells: &mut dyn Iterator<Item = &str>| {
+            let mut line = format!("{label:first$}");
+            for (tool, cell) in self.tools.iter().zip(cells) {
+                let width = tool.chars().count().max(May::Always.word().len());
+                line.push_str(&format!("  {cell:width$}"));
+            }
+            line.trim_end().to_owned() + "\n"
+        };
+        let mut text = line(HEAD, &mut self.tools.iter().map(String::as_str));
+        for (label, cells) in &self.callers {
+            text.push_str(&line(label, &mut cells.iter().map(|may| may.word())));
+        }
+        if !self.conditions.is_empty() {
+            text.push_str("\nyes: with any arguments; if: as a rule says:\n");
+        }
+        for (rule, condition) in &self.conditions {
+            text.push_str(&format!("  {rule}: {condition}\n"));
+        }
+        text
+    }
+
+    fn document(&self) -> Value {
+        let word = |may: &May| match may {
+            May::Always => "Always",
+            May::Sometimes => "Sometimes",
+            May::Never => "Never",
+        };
+        let callers: Vec<Value> = self
+            .callers
+            .iter()
+            .map(|(label, cells)| {
+                let tools: serde_json::Map<String, Value> =
+                    self.tools.iter().cloned().zip(cells.iter().map(|may| json!(word(may)))).collect();
+                json!({"caller": label, "tools": tools})
+            })
+            .collect();
+        let conditions: serde_json::Map<String, Value> =
+            self.conditions.iter().map(|(rule, condition)| (rule.clone(), json!(condition))).collect();
+        json!({"server": self.server, "callers": callers, "conditions": conditions})
+    }
+}
+
+/// What a rule asks for beside caller and name; nothing, if it asks for nothing.
+fn conditions(rule: &Rule) -> Option<String> {
+    let mut all: Vec<String> = rule.arguments.iter().map(|condition| json!(condition).to_string()).collect();
+    all.extend(rule.when.clone());
+    if !rule.scopes.is_empty() {
+        all.push(format!("scopes {}", rule.scopes.join(" ")));
+    }
+    (!all.is_empty()).then(|| format!("{:?} {}", rule.effect, all.join(" and ")))
+}
+
+/// Somebody of whom nothing is known but this, and how the manifest calls it.
+fn caller(principal: &PrincipalMatch) -> (String, Principal) {
+    let token = |issuer: &Option<String>| Evidence::Token { issuer: issuer.clone().unwrap_or_default() };
+    let of = |issuer: &Option<String>| issuer.as_ref().map_or(String::new(), |issuer| format!(" of {issuer}"));
+    let named = |evidence| Principal::named(String::new(), u64::MAX, evidence);
+    match principal {
+        PrincipalMatch::AnyAuthenticated => ("anyAuthenticated".to_owned(), named(token(&None))),
+        PrincipalMatch::Anonymous => ("anonymous".to_owned(), Principal::anonymous()),
+        PrincipalMatch::Subject { name, issuer } => {
+            (format!("subject {name}{}", of(issuer)), Principal::named(name.clone(), u64::MAX, token(issuer)))
+        }
+        PrincipalMatch::Group { name, issuer } => {
+            let caller = Principal { groups: vec![name.clone()], ..named(token(issuer)) };
+            (format!("group {name}{}", of(issuer)), caller)
+        }
+        PrincipalMatch::Attribute { name, values, issuer } => {
+            let mut caller = named(token(issuer));
+            caller.attributes.insert(name.clone(), values.first().cloned().into_iter().collect());
+            (format!("claim {name}={}{}", values.join("|"), of(issuer)), caller)
+        }
+        PrincipalMatch::ServiceAccount { namespace, name } => {
+            let evidence = Evidence::ServiceAccount { namespace: namespace.clone(), name: name.clone() };
+            (format!("serviceAccount {namespace}/{name}"), named(evidence))
+        }
+        PrincipalMatch::SpiffeId(id) => (id.clone(), named(Evidence::Certificate { spiffe_id: Some(id.clone()) })),
+    }
+}

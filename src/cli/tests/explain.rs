@@ -1,0 +1,88 @@
+//! `cardea explain`, as a person reads it.
+
+#![cfg(test)]
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+const MANIFEST: &str = r#"
+apiVersion: cardea.dev/v1alpha1
+kind: McpServer
+metadata: {name: deployer, namespace: tools}
+spec:
+  source: {image: {ref: example.com/deployer}}
+  auth:
+    issuers: [{name: corp, url: "https://login.example.com"}]
+    clientCertificates: {}
+  access:
+    rules:
+    - name: staging-by-dev
+      principals: [{group: dev}]
+      tools: [deploy]
+      arguments: [{path: /env, equals: staging}]
+    - name: all-by-ops
+      principals: [{group: ops, issuer: corp}]
+      tools: ["*"]
+    - name: look
+      principals: [{anyAuthenticated: true}]
+      tools: ["get_*"]
+    - name: merges
+      principals: [{group: dev}]
+      tools: [merge]
+      scopes: ["repo:merge"]
+    - name: nobody-drops
+      effect: Deny
+      principals: [{anyAuthenticated: true}]
+      tools: ["drop"]
+"#;
+
+const STATUS: &str =
+    "status: {tools: [{name: deploy}, {name: drop}, {name: get_log}, {name: merge}, {name: \"<b>\"}]}\n";
+
+fn explained(manifest: &str, words: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_cardea")).arg("explain").arg("-f").arg(&file).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_table_of_callers_and_tools() {
+    assert_eq!(
+        explained(&format!("{MANIFEST}{STATUS}"), &[]),
+        "CALLER             <b>  deploy  drop  get_log  merge\n\
+         group dev          -    if      -     yes      if\n\
+         group ops of corp  yes  yes     -     yes      yes\n\
+         anyAuthenticated   -    -       -     yes      -\n\
+         \n\
+         yes: with any arguments; if: as a rule says:\n\
+         \x20 staging-by-dev: Allow {\"equals\":\"staging\",\"path\":\"/env\"}\n\
+         \x20 merges: Allow scopes repo:merge\n"
+    );
+}
+
+#[test]
+fn without_a_cluster_the_globs_are_shown() {
+    let text = explained(MANIFEST, &[]);
+    assert!(text.starts_with("CALLER             *    deploy  drop  get_*  merge\n"), "{text}");
+    let one = explained(MANIFEST, &["--tool", "get_log"]);
+    assert!(one.starts_with("CALLER             get_log\ngroup dev          yes\n"), "{one}");
+}
+
+#[test]
+fn the_answer_for_programs_and_for_a_browser() {
+    let whole = format!("{MANIFEST}{STATUS}");
+    let answer: Value = serde_json::from_str(&explained(&whole, &["-o", "json"])).unwrap();
+    assert_eq!(answer["server"], "tools/deployer");
+    assert_eq!(answer["callers"][0]["caller"], "group dev");
+    let expected =
+        json!({"<b>": "Never", "deploy": "Sometimes", "drop": "Never", "get_log": "Always", "merge": "Sometimes"});
+    assert_eq!(answer["callers"][0]["tools"], expected);
+    let page = explained(&whole, &["-o", "html"]);
+    assert!(page.contains("<th>&lt;b&gt;</th>") && !page.contains("<b>"), "{page}");
+    assert!(page.contains("<td class=\"if\" title=\"as a rule says\">if</td>"), "{page}");
+}
