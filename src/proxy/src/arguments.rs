@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use cardea_policy::Redaction;
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::given;
 
 /// Longest string that is shown whole, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -29,18 +30,7 @@ pub(crate) struct Arguments {
 
 /// Those of a message, if it has any. The message was read strictly before, so there is one way to read it.
 pub(crate) fn of_message(body: &[u8], redaction: &Redaction) -> Option<Arguments> {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        #[serde(borrow)]
-        params: Option<Params<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow)]
-        arguments: Option<&'a RawValue>,
-    }
-    let message: Message<'_> = serde_json::from_slice(body).ok()?;
-    Some(shown(message.params?.arguments?.get(), redaction))
+    Some(shown(given::arguments(body).ok()??.get(), redaction))
 }
 
 fn shown(json: &str, redaction: &Redaction) -> Arguments {

@@ -37,8 +37,11 @@ impl Arguments for Given<'_> {
     }
 }
 
-/// None of more values than are read.
-fn read(body: &[u8]) -> Option<Value> {
+/// The arguments in a message, as they stand there; none if it has none.
+///
+/// # Errors
+/// When it is no message.
+pub(crate) fn arguments(body: &[u8]) -> serde_json::Result<Option<&RawValue>> {
     #[derive(Deserialize)]
     struct Message<'a> {
         #[serde(borrow)]
@@ -49,15 +52,16 @@ fn read(body: &[u8]) -> Option<Value> {
         #[serde(borrow)]
         arguments: Option<&'a RawValue>,
     }
-    if body.is_empty() {
-        return Some(Value::Object(Map::new()));
-    }
-    let message: Message<'_> = serde_json::from_slice(body).ok()?;
-    let Some(arguments) = message.params.and_then(|params| params.arguments) else {
-        return Some(Value::Object(Map::new()));
-    };
+    let message: Message<'_> = serde_json::from_slice(body)?;
+    Ok(message.params.and_then(|params| params.arguments))
+}
+
+/// None of more values than are read.
+fn read(body: &[u8]) -> Option<Value> {
+    let given = if body.is_empty() { None } else { arguments(body).ok()? };
+    let Some(given) = given else { return Some(Value::Object(Map::new())) };
     let left = Cell::new(MAX_VALUES);
-    Counted(&left).deserialize(&mut serde_json::Deserializer::from_str(arguments.get())).ok()
+    Counted(&left).deserialize(&mut serde_json::Deserializer::from_str(given.get())).ok()
 }
 
 /// A value, as long as some are left.
