@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use cardea_api::v1alpha1::McpServer;
 use cardea_contract::{PrincipalMatch, Rule};
+use cardea_operator::validate::ValidatedServer;
 use cardea_policy::{Action, Arguments, Catalog, Evidence, Policy, Principal};
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -42,18 +43,18 @@ enum Output {
 /// Above the callers.
 const HEAD: &str = "CALLER";
 
-/// Whether a caller may use a tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum May {
-    /// With any arguments.
-    Always,
+/// Whether a caller may use a tool, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum May {
+    Never,
     /// With some arguments, or with further scopes.
     Sometimes,
-    Never,
+    /// With any arguments.
+    Always,
 }
 
 impl May {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Always => "yes",
             Self::Sometimes => "if",
@@ -63,12 +64,14 @@ impl May {
 }
 
 /// Who may use what of one server.
-struct Matrix {
-    server: String,
-    tools: Vec<String>,
-    callers: Vec<(String, Vec<May>)>,
+#[derive(Default)]
+pub(crate) struct Matrix {
+    /// Its namespace and name.
+    pub(crate) server: String,
+    pub(crate) tools: Vec<String>,
+    pub(crate) callers: Vec<(String, Vec<May>)>,
     /// Rules with conditions or scopes, as the manifest has them.
-    conditions: Vec<(String, String)>,
+    pub(crate) conditions: Vec<(String, String)>,
 }
 
 /// Prints the matrix.
@@ -78,9 +81,8 @@ struct Matrix {
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let (manifest, server) = rules::read_whole(&flags.filename, flags.server.as_deref())?;
-    let policy = Policy::compile(&server.rules).context("spec.access.rules")?;
     let tools = if flags.tool.is_empty() { tools(&manifest, &server.rules) } else { flags.tool.clone() };
-    let matrix = Matrix::of(format!("{}/{}", server.namespace, server.name), tools, &policy, &server.rules);
+    let matrix = Matrix::of(&server, tools, &callers(&server.rules))?;
     match flags.output {
         Output::Table => print!("{}", matrix.table()),
         Output::Json => println!("{}", serde_json::to_string_pretty(&matrix.document())?),
@@ -90,7 +92,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
 }
 
 /// Those that the server was seen to have, or what the rules are about.
-fn tools(manifest: &McpServer, rules: &[Rule]) -> Vec<String> {
+pub(crate) fn tools(manifest: &McpServer, rules: &[Rule]) -> Vec<String> {
     let seen = manifest.status.iter().flat_map(|status| &status.tools).map(|tool| tool.name.clone());
     let mut tools: Vec<String> = seen.collect();
     if tools.is_empty() {
@@ -99,6 +101,17 @@ fn tools(manifest: &McpServer, rules: &[Rule]) -> Vec<String> {
     tools.sort();
     tools.dedup();
     tools
+}
+
+/// Whom the rules name, each once, in their order.
+pub(crate) fn callers(rules: &[Rule]) -> Vec<&PrincipalMatch> {
+    let mut named: Vec<&PrincipalMatch> = Vec::new();
+    for principal in rules.iter().flat_map(|rule| &rule.principals) {
+        if !named.contains(&principal) {
+            named.push(principal);
+        }
+    }
+    named
 }
 
 /// Arguments that may be anything.
@@ -111,13 +124,17 @@ impl Arguments for Anything {
 }
 
 impl Matrix {
-    fn of(server: String, tools: Vec<String>, policy: &Policy, rules: &[Rule]) -> Self {
-        let mut named: Vec<&PrincipalMatch> = Vec::new();
-        for principal in rules.iter().flat_map(|rule| &rule.principals) {
-            if !named.contains(&principal) {
-                named.push(principal);
-            }
-        }
+    /// What these callers may do with these tools.
+    ///
+    /// # Errors
+    /// When the rules make no sense.
+    pub(crate) fn of(
+        server: &ValidatedServer,
+        tools: Vec<String>,
+        callers: &[&PrincipalMatch],
+    ) -> anyhow::Result<Self> {
+        let rules = &server.rules;
+        let policy = Policy::compile(rules).context("spec.access.rules")?;
         let may = |caller: &Principal, tool: &String| match policy.decide(caller, Action::CallTool(tool), &Anything) {
             Ok(_) => May::Always,
             Err(_) if policy.shows(caller, Catalog::Tools, tool) => May::Sometimes,
@@ -127,9 +144,9 @@ impl Matrix {
             let (label, caller) = caller(principal);
             (label, tools.iter().map(|tool| may(&caller, tool)).collect())
         };
-        let callers = named.into_iter().map(row).collect();
+        let callers = callers.iter().map(|principal| row(principal)).collect();
         let conditions = rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect();
-        Self { server, tools, callers, conditions }
+        Ok(Self { server: format!("{}/{}", server.namespace, server.name), tools, callers, conditions })
     }
 
     fn table(&self) -> String {

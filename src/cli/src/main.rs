@@ -3,6 +3,7 @@
 //! Flags, logs and the exit status; each command has a file of its own.
 
 mod can_i;
+mod diff;
 mod explain;
 mod manifest;
 mod rules;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::Flags),
     /// Say whether a caller may do something, and which rule decides. Exits with 1 if not.
     CanI(can_i::Flags),
+    /// Say what a change of manifests does to who may use what. Exits with 1 if it does something.
+    Diff(diff::Flags),
     /// Show who may use which tool, as a table, as JSON or as a page.
     Explain(explain::Flags),
     /// Tokens for callers that no authorization server knows.
@@ -45,10 +48,8 @@ fn main() -> ExitCode {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(flags.log).with(lines).init();
     let outcome = match flags.command {
-        Command::CanI(flags) => match can_i::run(&flags) {
-            Ok(false) => return ExitCode::FAILURE,
-            outcome => outcome.map(|_| ()),
-        },
+        Command::CanI(flags) => return answered(can_i::run(&flags)),
+        Command::Diff(flags) => return answered(diff::run(&flags)),
         Command::Explain(flags) => explain::run(&flags),
         Command::Token(flags) => token::run(flags),
         Command::Run(flags) => tokio::runtime::Builder::new_current_thread()
@@ -59,9 +60,20 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error, 1),
     }
+}
+
+/// The status of a question, as `kubectl diff` has it: 1 is an answer, more is none.
+fn answered(outcome: anyhow::Result<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error, 2),
+    }
+}
+
+fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
+    tracing::error!("{error:#}");
+    ExitCode::from(status)
 }

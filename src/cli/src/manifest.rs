@@ -37,14 +37,28 @@ pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
 /// # Errors
 /// All that is wrong with it, each with its field.
 pub(crate) fn server(text: &str, name: Option<&str>) -> anyhow::Result<McpServer> {
-    let documents = documents(text)?;
     let named = |document: &Value| name.is_none_or(|name| document.pointer("/metadata/name") == Some(&json!(name)));
-    let mut servers = documents.into_iter().filter(|it| it.get("kind") == Some(&json!("McpServer")) && named(it));
-    let server = match (servers.next(), servers.next()) {
-        (Some(server), None) => server,
+    let mut servers = documents(text)?.into_iter().filter(|document| is_server(document) && named(document));
+    match (servers.next(), servers.next()) {
+        (Some(server), None) => read(server),
         (None, _) => bail!("no McpServer{} in the manifest", name.map_or(String::new(), |name| format!(" {name:?}"))),
         (Some(_), Some(_)) => bail!("more than one McpServer in the manifest: say which with --server NAME"),
-    };
+    }
+}
+
+/// Every `McpServer` in these documents.
+///
+/// # Errors
+/// All that is wrong with the first that is not right, each thing with its field.
+pub(crate) fn servers(text: &str) -> anyhow::Result<Vec<McpServer>> {
+    documents(text)?.into_iter().filter(is_server).map(read).collect()
+}
+
+fn is_server(document: &Value) -> bool {
+    document.get("kind") == Some(&json!("McpServer"))
+}
+
+fn read(server: Value) -> anyhow::Result<McpServer> {
     let version = server.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     ensure!(version == "cardea.dev/v1alpha1", "apiVersion: {version:?} is not known: write cardea.dev/v1alpha1");
     let metadata_name = server.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();

@@ -27,8 +27,15 @@ pub(crate) fn read(file: &Path, server: Option<&str>) -> anyhow::Result<Validate
 /// What is wrong with the manifest, each thing with its field.
 pub(crate) fn read_whole(file: &Path, server: Option<&str>) -> anyhow::Result<(McpServer, ValidatedServer)> {
     let text = manifest::text(file)?;
-    let server = manifest::server(&text, server)?;
-    let policy = manifest::auth_policy(&text, &server)?;
+    of(&text, manifest::server(&text, server)?)
+}
+
+/// The same of a server of these documents.
+///
+/// # Errors
+/// What is wrong with the manifest, each thing with its field.
+pub(crate) fn of(text: &str, server: McpServer) -> anyhow::Result<(McpServer, ValidatedServer)> {
+    let policy = manifest::auth_policy(text, &server)?;
     Ok((server.clone(), checked(server, policy)?))
 }
 

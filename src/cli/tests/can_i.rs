@@ -108,7 +108,7 @@ fn what_makes_no_sense_is_said_with_the_remedy() {
     ] {
         let output = ask_of(manifest, words);
         let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
         assert!(output.stdout.is_empty() && errors.contains(expected), "{words:?}: {errors}");
     }
 }
