@@ -51,19 +51,21 @@ fn read_only_by_default() {
 
 #[test]
 fn production_for_operators_alone() {
-    let commit = "a".repeat(40);
+    let whole = r#"{"env":"production","commit":"0123456789abcdef0123456789abcdef01234567"}"#;
     asked(
         "policy-production-for-ops",
         &[
             ("--group developers", "deploy", r#"{"env":"staging"}"#, true),
-            ("--group developers", "deploy", &format!(r#"{{"env":"production","commit":"{commit}"}}"#), false),
-            ("--group operators", "deploy", &format!(r#"{{"env":"production","commit":"{commit}"}}"#), true),
-            ("--group operators", "deploy", r#"{"env":"production","commit":"abc"}"#, false),
+            ("--group developers", "deploy", whole, false),
+            ("--group operators", "deploy", whole, true),
+            ("--group operators", "deploy", r#"{"env":"production","commit":"0123"}"#, false),
             ("--group operators", "deploy", r#"{"env":"production"}"#, false),
+            ("--group operators", "deploy", r#"{"env":"staging","Env":"production"}"#, false),
             ("--group operators", "deploy", r#"{"env":["staging"]}"#, false),
             ("--group operators", "deploy", "{}", false),
             ("--group developers", "deploy", r#"{"env":"staging","copies":20}"#, true),
             ("--group developers", "deploy", r#"{"env":"staging","copies":21}"#, false),
+            ("--group developers", "deploy", r#"{"env":"staging","Copies":21}"#, false),
             ("--group developers", "deploy", r#"{"env":"staging","copies":"21"}"#, false),
             ("", "deploy", r#"{"env":"staging"}"#, false),
         ],

@@ -7,13 +7,17 @@
 mod operators;
 
 use cardea_contract::{ArgumentCondition, Elements};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::operators::Operator;
 use crate::pointer::{Step, steps};
+use crate::text::look_alike;
 
 /// Most values that one condition looks at. Where a path leads to more it cannot be told.
 const MAX_VALUES: usize = 1000;
+
+/// Most bytes of text that one condition compares with patterns.
+const MAX_BYTES: usize = 64 << 10;
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,7 @@ impl From<bool> for Truth {
 
 impl Truth {
     /// Whether all hold: no, if one does not, whatever the others.
-    fn all(truths: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn all(truths: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::Yes;
         for one in truths {
             match one {
@@ -52,7 +56,7 @@ impl Truth {
     }
 
     /// Whether any holds.
-    fn any(truths: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn any(truths: impl IntoIterator<Item = Self>) -> Self {
         Self::all(truths.into_iter().map(Self::not)).not()
     }
 }
@@ -132,6 +136,13 @@ impl Condition {
         if !ends(&self.path, arguments, &mut found) || found.is_empty() {
             return Truth::Unknown;
         }
+        let texts = found.iter().filter_map(|found| match found {
+            Found::Value(Value::String(text)) => Some(text.len()),
+            _ => None,
+        });
+        if self.asks.has_pattern() && texts.sum::<usize>() > MAX_BYTES {
+            return Truth::Unknown;
+        }
         let truths = found.into_iter().map(|found| self.asks.judge(found));
         match self.elements {
             Elements::Every => Truth::all(truths),
@@ -141,6 +152,10 @@ impl Condition {
 }
 
 impl Asks {
+    fn has_pattern(&self) -> bool {
+        matches!(self, Self::Presence(operators) if operators.iter().any(Operator::is_pattern))
+    }
+
     fn judge(&self, found: Found<'_>) -> Truth {
         match (self, found) {
             (_, Found::Mistyped) => Truth::Unknown,
@@ -169,6 +184,7 @@ fn ends<'v>(path: &[Step], value: &'v Value, found: &mut Vec<Found<'v>>) -> bool
         (Step::Any, Value::Array(elements)) => {
             return elements.len() <= MAX_VALUES && elements.iter().all(|element| ends(rest, element, found));
         }
+        (Step::Named(name), Value::Object(members)) if has_look_alike(members, name) => Err(Found::Mistyped),
         (Step::Named(name), Value::Object(members)) => members.get(&**name).ok_or(Found::Absent),
         (Step::Named(name), Value::Array(elements)) => match index(name) {
             Some(index) => elements.get(index).ok_or(Found::Absent),
@@ -183,6 +199,11 @@ fn ends<'v>(path: &[Step], value: &'v Value, found: &mut Vec<Found<'v>>) -> bool
             found.len() <= MAX_VALUES
         }
     }
+}
+
+/// Whether another member may be taken for the one of this name: many a server binds names without regard to case.
+pub(crate) fn has_look_alike(members: &Map<String, Value>, name: &str) -> bool {
+    members.keys().any(|other| other != name && look_alike(name, other))
 }
 
 /// An index as RFC 6901 section 4 writes it.

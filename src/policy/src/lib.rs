@@ -11,6 +11,7 @@ mod principal;
 mod redaction;
 mod rules;
 mod scopes;
+mod text;
 mod uri;
 mod when;
 

@@ -40,6 +40,9 @@ struct CompiledRule {
     scopes: Arc<[String]>,
 }
 
+/// Most conditions with a regular expression, of all rules.
+const MAX_EXPRESSIONS: usize = 64;
+
 /// What is compared with a name.
 type About = fn(&Rules) -> &Index;
 
@@ -103,6 +106,9 @@ pub enum CompileError {
         /// What is wrong with it.
         error: WhenError,
     },
+    /// Compiling expressions takes time, and a policy is compiled whenever it changes.
+    #[error("more than {MAX_EXPRESSIONS} conditions with regex: take glob, prefix or in for some of them")]
+    TooManyExpressions,
     /// Resources and methods have no arguments: the condition could never be told.
     #[error(
         "rule {0:?} has conditions on arguments and names resources or methods, which have none: put these into a rule of their own"
@@ -119,6 +125,10 @@ impl Policy {
     /// # Errors
     /// The first rule that makes no sense, by name: the whole set is refused, since a set with a hole is another set.
     pub fn compile(rules: &[Rule]) -> Result<Self, CompileError> {
+        let conditions = rules.iter().flat_map(|rule| &rule.arguments);
+        if conditions.filter(|condition| condition.regex.is_some()).count() > MAX_EXPRESSIONS {
+            return Err(CompileError::TooManyExpressions);
+        }
         let mut policy = Self::default();
         for rule in rules {
             match rule.effect {
@@ -226,11 +236,14 @@ impl Policy {
         given: Given<'_>,
     ) -> Result<Option<Arc<str>>, DenialReason> {
         let (mut permitting, mut missing) = (None, scopes::Missing::default());
+        let Given::Now(facts) = given else { return Err(DenialReason::NothingAllows) };
         if further {
-            permitting = missing.part(self.judge_name(principal, |rules| &rules.methods, LISTEN, given))?;
+            let part = facts.of_part(Action::Method(LISTEN));
+            permitting = missing.part(self.judge_name(principal, |rules| &rules.methods, LISTEN, Given::Now(&part)))?;
         }
         for uri in resources {
-            permitting = missing.part(self.judge_resource(principal, uri, given))?;
+            let part = facts.of_part(Action::ReadResource(uri));
+            permitting = missing.part(self.judge_resource(principal, uri, Given::Now(&part)))?;
         }
         missing.end()?;
         Ok(permitting)

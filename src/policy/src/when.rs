@@ -12,7 +12,8 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 use cel::{Context, Env, Program};
 use serde_json::Value;
 
-use crate::conditions::Truth;
+use crate::conditions::{Truth, has_look_alike};
+use crate::text::is_plain;
 use crate::{Action, Arguments, Principal};
 
 /// Longest expression, in bytes.
@@ -20,8 +21,16 @@ const MAX_SOURCE: usize = 1024;
 /// Most nodes of an expression, those of its macros included.
 const MAX_NODES: usize = 400;
 /// Largest list, and longest text in bytes, among what an expression reads of the arguments.
-const MAX_ELEMENTS: usize = 1000;
-const MAX_TEXT: usize = 64 << 10;
+const MAX_ELEMENTS: usize = 256;
+const MAX_TEXT: usize = 8 << 10;
+/// Most values, and most bytes of text, that it reads in all: each turn of a loop may copy them.
+const MAX_VALUES: usize = 1000;
+const MAX_BYTES: usize = 32 << 10;
+/// Most brackets within each other, and most `?`: the parser goes down with each.
+const MAX_DEPTH: usize = 10;
+/// Below this every whole number has a floating-point number of its own (IEEE 754).
+const EXACT: u64 = 1 << 53;
+const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// What an expression may name beside the variables of its own loops.
 const VARIABLES: [&str; 3] = ["request", "principal", "args"];
@@ -77,7 +86,7 @@ pub enum WhenError {
     },
     /// Longer than may be, or of more parts.
     #[error(
-        "is too long: at most {MAX_SOURCE} bytes and {MAX_NODES} parts; split it into typed conditions under arguments"
+        "is too long: at most {MAX_SOURCE} bytes, {MAX_NODES} parts and {MAX_DEPTH} brackets within each other; split it into typed conditions under arguments"
     )]
     TooLong,
     /// A variable that there is not.
@@ -88,8 +97,11 @@ pub enum WhenError {
         "{0:?} cannot be called here: there are size, contains, startsWith, endsWith, has, all, exists, exists_one and conversions; for expressions take the typed operator regex"
     )]
     Function(String),
-    /// `map` and `filter` build lists, and a loop within a loop takes as long as both together.
-    #[error("only all, exists and exists_one go over a list, and not within each other")]
+    /// `map` and `filter` build lists, a loop within a loop takes as long as both together, and what is put together in each
+    /// turn grows.
+    #[error(
+        "only all, exists and exists_one go over a list, not within each other, and without '+' and lists of their own in them"
+    )]
     Loop,
 }
 
@@ -137,7 +149,7 @@ impl Needs {
 
 impl When {
     pub(crate) fn compile(source: &str) -> Result<Self, WhenError> {
-        if source.len() > MAX_SOURCE {
+        if source.len() > MAX_SOURCE || depth(source) > MAX_DEPTH {
             return Err(WhenError::TooLong);
         }
         let program = LANGUAGE.compile(source).map_err(|errors| {
@@ -165,7 +177,7 @@ impl When {
     /// The variables, as far as they are read; none if the arguments are not known, or what is read of them is too large.
     fn context(&self, facts: &Facts<'_>) -> Option<Context<'static, 'static>> {
         let mut context = Context::with_env(LANGUAGE.clone());
-        context.add_variable_from_value("args", needed(facts.arguments()?, &self.args)?);
+        context.add_variable_from_value("args", Reading::default().needed(facts.arguments()?, &self.args)?);
         if !self.request.nothing() {
             context.add_variable_from_value("request", request(facts.action));
         }
@@ -203,7 +215,12 @@ impl Walk {
                 }
                 None => self.expression(&select.operand, own),
             },
+            Expr::List(list) if self.in_loop && !list.elements.iter().all(is_literal) => Err(WhenError::Loop),
             Expr::List(list) if list.optional_indices.is_empty() => self.all(&list.elements, own),
+            // `exists_one` counts so.
+            Expr::Call(call) if self.in_loop && call.func_name == "_+_" && !call.args.iter().any(is_literal) => {
+                Err(WhenError::Loop)
+            }
             Expr::Call(call) if FUNCTIONS.contains(&call.func_name.as_str()) => {
                 if let Some(target) = &call.target {
                     self.expression(target, own)?;
@@ -246,6 +263,24 @@ impl Walk {
     }
 }
 
+fn is_literal(node: &IdedExpr) -> bool {
+    matches!(node.expr, Expr::Literal(_))
+}
+
+/// Brackets within each other, at most, or conditional operators.
+fn depth(source: &str) -> usize {
+    let (mut depth, mut most) = (0_usize, source.matches('?').count());
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
 /// The variable and the members in `variable.member.member`, if it is that.
 fn members(node: &IdedExpr) -> Option<(&str, Vec<&str>)> {
     match &node.expr {
@@ -260,6 +295,7 @@ fn members(node: &IdedExpr) -> Option<(&str, Vec<&str>)> {
 }
 
 /// What conditions are judged by.
+#[derive(Clone, Copy)]
 pub(crate) struct Facts<'f> {
     principal: &'f Principal,
     action: Action<'f>,
@@ -271,49 +307,74 @@ impl<'f> Facts<'f> {
         Self { principal, action, arguments }
     }
 
+    /// The same caller and arguments, asked about a part of the action.
+    pub(crate) fn of_part(&self, action: Action<'f>) -> Self {
+        Self { action, ..*self }
+    }
+
     pub(crate) fn arguments(&self) -> Option<&Value> {
         self.arguments.value()
     }
 }
 
-/// What is read of a value; none if that is too large.
-fn needed(json: &Value, needs: &Needs) -> Option<cel::Value> {
-    match (needs, json) {
-        (Needs::Members(needs), Value::Object(members)) => {
-            let found = needs.iter().filter_map(|(name, needs)| Some((name, members.get(name)?, needs)));
-            let read = found.map(|(name, member, needs)| Some((name.clone(), needed(member, needs)?)));
-            Some(read.collect::<Option<HashMap<_, _>>>()?.into())
-        }
-        // Of what has no members none is read; that it has none is an error that the expression meets.
-        (Needs::Members(_), Value::Array(_)) => Some(Vec::<cel::Value>::new().into()),
-        (Needs::Whole, json) | (Needs::Members(_), json) => is_small(json).then(|| value(json)),
-    }
+/// What was handed over so far.
+#[derive(Default)]
+struct Reading {
+    values: usize,
+    bytes: usize,
 }
 
-/// Whether a loop over any of it ends soon.
-fn is_small(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.len() <= MAX_TEXT,
-        Value::Array(elements) => elements.len() <= MAX_ELEMENTS && elements.iter().all(is_small),
-        Value::Object(members) => members.len() <= MAX_ELEMENTS && members.values().all(is_small),
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-    }
-}
-
-fn value(json: &Value) -> cel::Value {
-    match json {
-        Value::Null => cel::Value::Null,
-        Value::Bool(value) => cel::Value::Bool(*value),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => cel::Value::Int(number),
-            (None, Some(number)) => cel::Value::UInt(number),
-            (None, None) => cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => text.as_str().into(),
-        Value::Array(elements) => elements.iter().map(value).collect::<Vec<_>>().into(),
-        Value::Object(members) => {
-            members.iter().map(|(name, member)| (name.clone(), value(member))).collect::<HashMap<_, _>>().into()
+impl Reading {
+    /// What is read of a value; none if that is too large, or can be read in two ways.
+    fn needed(&mut self, json: &Value, needs: &Needs) -> Option<cel::Value> {
+        match (needs, json) {
+            (Needs::Members(needs), Value::Object(members)) => {
+                let mut read = HashMap::new();
+                for (name, needs) in needs {
+                    if has_look_alike(members, name) {
+                        return None;
+                    }
+                    if let Some(member) = members.get(name) {
+                        read.insert(name.clone(), self.needed(member, needs)?);
+                    }
+                }
+                Some(read.into())
+            }
+            // Of what has no members none is read; that it has none is an error that the expression meets.
+            (Needs::Members(_), Value::Array(_)) => Some(Vec::<cel::Value>::new().into()),
+            (Needs::Whole, json) | (Needs::Members(_), json) => self.value(json),
         }
+    }
+
+    fn value(&mut self, json: &Value) -> Option<cel::Value> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return None;
+        }
+        Some(match json {
+            Value::Null => cel::Value::Null,
+            Value::Bool(value) => cel::Value::Bool(*value),
+            Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(number), ..) if number.unsigned_abs() < EXACT => cel::Value::Int(number),
+                (None, None, Some(number)) if number.abs() < EXACT_FLOAT => cel::Value::Float(number),
+                _ => return None,
+            },
+            Value::String(text) => self.text(text)?.into(),
+            Value::Array(elements) if elements.len() <= MAX_ELEMENTS => {
+                elements.iter().map(|element| self.value(element)).collect::<Option<Vec<_>>>()?.into()
+            }
+            Value::Object(members) if members.len() <= MAX_ELEMENTS => {
+                let members =
+                    members.iter().map(|(name, member)| Some((self.text(name)?.to_owned(), self.value(member)?)));
+                members.collect::<Option<HashMap<_, _>>>()?.into()
+            }
+            Value::Array(_) | Value::Object(_) => return None,
+        })
+    }
+
+    fn text<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+        self.bytes += text.len();
+        (text.len() <= MAX_TEXT && self.bytes <= MAX_BYTES && is_plain(text)).then_some(text)
     }
 }
 

@@ -112,7 +112,8 @@ pub struct ArgumentCondition {
     #[schemars(length(min = 2, max = 256))]
     pub path: String,
 
-    /// Of how many elements it must hold where the path leads to several. Default: Every.
+    /// Of how many elements it must hold where the path leads to several. Default: Every in an Allow, Any in
+    /// a Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elements: Option<Elements>,
 
@@ -138,13 +139,13 @@ pub struct ArgumentCondition {
 
     /// Glob of the whole text: `*` for any run of characters, `?` for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 256))]
     pub glob: Option<String>,
 
     /// Regular expression of the whole text (syntax of the Rust crate regex: linear time, no look-around, no
-    /// back-references).
+    /// back-references; and no flags here). A server has at most 64 of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 256))]
     pub regex: Option<String>,
 
     /// Smallest number that is permitted.
@@ -194,7 +195,7 @@ fn number(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "number"})
 }
 
-/// Of how many elements a condition must hold. Default: Every.
+/// Of how many elements a condition must hold. Default: Every in an Allow, Any in a Deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Elements {
     /// Of each. Of none at all it cannot be told.

@@ -35,18 +35,19 @@ pub(super) fn rules(
                 rule.name
             )));
         }
+        let effect = match rule.effect.unwrap_or_default() {
+            Effect::Allow => contract::Effect::Allow,
+            Effect::Deny => contract::Effect::Deny,
+        };
         rules.push(contract::Rule {
             name: rule.name.clone(),
-            effect: match rule.effect.unwrap_or_default() {
-                Effect::Allow => contract::Effect::Allow,
-                Effect::Deny => contract::Effect::Deny,
-            },
+            effect,
             principals,
             tools: rule.tools.clone(),
             prompts: rule.prompts.clone(),
             resources: rule.resources.clone(),
             methods: rule.methods.clone(),
-            arguments: rule.arguments.iter().map(condition).collect(),
+            arguments: rule.arguments.iter().map(|asked| condition(asked, effect)).collect(),
             when: rule.when.clone(),
             scopes: rule.scopes.clone(),
         });
@@ -55,7 +56,7 @@ pub(super) fn rules(
     Ok(rules)
 }
 
-fn condition(asked: &ArgumentCondition) -> contract::ArgumentCondition {
+fn condition(asked: &ArgumentCondition, effect: contract::Effect) -> contract::ArgumentCondition {
     let ArgumentCondition {
         path,
         elements,
@@ -75,9 +76,10 @@ fn condition(asked: &ArgumentCondition) -> contract::ArgumentCondition {
     } = asked.clone();
     contract::ArgumentCondition {
         path,
-        elements: match elements {
-            Some(Elements::Any) => contract::Elements::Any,
-            Some(Elements::Every) | None => contract::Elements::Every,
+        elements: match (elements, effect) {
+            // One good element lifts no Deny, and one is not enough for an Allow.
+            (Some(Elements::Any), _) | (None, contract::Effect::Deny) => contract::Elements::Any,
+            (Some(Elements::Every), _) | (None, contract::Effect::Allow) => contract::Elements::Every,
         },
         equals,
         one_of,

@@ -6,19 +6,23 @@ use cardea_contract::{ArgumentCondition, Size, ValueKind};
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Number, Value};
-use unicode_normalization::is_nfkc;
 
 use super::{ConditionError, Truth};
 use crate::glob::Glob;
+use crate::text::is_plain;
 
 /// Longest text that is compared with a pattern or read as a path, in bytes.
 const MAX_TEXT: usize = 64 << 10;
 /// Longest text in a rule, in bytes.
 const MAX_OWN_TEXT: usize = 1024;
-/// Memory that one expression may take when compiled.
+/// Longest glob and expression in a rule, in bytes.
+const MAX_PATTERN: usize = 256;
+/// Memory that one expression may take when compiled, and what it may remember when it is used.
 const COMPILED_BYTES: usize = 64 << 10;
+const REMEMBERED_BYTES: usize = 1 << 20;
 /// Up to here every whole number has a floating-point number of its own (IEEE 754).
 const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT_WHOLE: u128 = 9_007_199_254_740_991;
 
 /// One operator with what it compares with.
 #[derive(Debug)]
@@ -79,7 +83,11 @@ pub(super) fn compile(asked: &ArgumentCondition) -> Result<Vec<Operator>, Condit
         all.push(Operator::Suffix(own_text("suffix", text, "suffix: .example.com")?));
     }
     if let Some(text) = glob {
-        all.push(Operator::Glob(Glob::new(&own_text("glob", text, "glob: team-a-*")?)));
+        let glob = own_text("glob", text, "glob: team-a-*")?;
+        if glob.len() > MAX_PATTERN {
+            return Err(problem("glob", format!("must be 1 to {MAX_PATTERN} bytes"), "glob: team-a-*"));
+        }
+        all.push(Operator::Glob(Glob::new(&glob)));
     }
     if let Some(text) = regex {
         all.push(Operator::Regex(expression(text)?));
@@ -106,6 +114,11 @@ pub(super) fn compile(asked: &ArgumentCondition) -> Result<Vec<Operator>, Condit
 }
 
 impl Operator {
+    /// Whether it takes time with the length of a text.
+    pub(super) fn is_pattern(&self) -> bool {
+        matches!(self, Self::Glob(_) | Self::Regex(_))
+    }
+
     pub(super) fn judge(&self, value: &Value) -> Truth {
         match self {
             Self::Equals(wanted) => equal(wanted, value),
@@ -117,8 +130,8 @@ impl Operator {
             Self::Min(bound) => of_number(value, |number| number >= *bound),
             Self::Max(bound) => of_number(value, |number| number <= *bound),
             Self::Cidr(network) => match value.as_str().and_then(|text| text.parse::<IpAddr>().ok()) {
-                Some(address) => network.contains(&address.to_canonical()).into(),
-                None => Truth::Unknown,
+                Some(address) if !leads_elsewhere(address) => network.contains(&address.to_canonical()).into(),
+                Some(_) | None => Truth::Unknown,
             },
             Self::PathUnder(folder) => match value.as_str().and_then(segments) {
                 Some(path) => folder.iter().map(String::as_str).eq(path.into_iter().take(folder.len())).into(),
@@ -173,10 +186,18 @@ fn own_quantity(field: &'static str, number: &Number, example: &'static str) -> 
 fn expression(pattern: &str) -> Result<Regex, ConditionError> {
     const EXAMPLE: &str = "regex: '[a-z]+-[0-9]{1,4}'";
     let compile = |pattern: &str| {
-        RegexBuilder::new(pattern).size_limit(COMPILED_BYTES).dfa_size_limit(COMPILED_BYTES).nest_limit(32).build()
+        RegexBuilder::new(pattern).size_limit(COMPILED_BYTES).dfa_size_limit(REMEMBERED_BYTES).nest_limit(32).build()
     };
-    if pattern.is_empty() || pattern.len() > MAX_OWN_TEXT {
-        return Err(problem("regex", format!("must be 1 to {MAX_OWN_TEXT} bytes"), EXAMPLE));
+    if pattern.is_empty() || pattern.len() > MAX_PATTERN {
+        return Err(problem("regex", format!("must be 1 to {MAX_PATTERN} bytes"), EXAMPLE));
+    }
+    // Folding large classes takes seconds.
+    if pattern.match_indices("(?").any(|(at, _)| !pattern.get(at + 2..).is_some_and(|rest| rest.starts_with(':'))) {
+        return Err(problem(
+            "regex",
+            format!("{pattern:?} has flags or names in (?...): there is (?:...) alone"),
+            EXAMPLE,
+        ));
     }
     // By itself first: what is put around it must not mend it.
     compile(pattern).and_then(|_| compile(&format!(r"\A(?:{pattern})\z"))).map_err(|error| {
@@ -221,19 +242,6 @@ fn bounds(size: Size) -> Result<Size, ConditionError> {
     }
 }
 
-/// Whether two programs see the same text: no letter that is commonly folded into another (NFKC), and none that is not seen.
-fn is_plain(text: &str) -> bool {
-    text.is_ascii() || (!text.contains(is_unseen) && is_nfkc(text))
-}
-
-/// Format characters: they change how a text looks, or nothing that can be seen (Unicode, general category Cf).
-fn is_unseen(letter: char) -> bool {
-    matches!(letter,
-        '\u{ad}' | '\u{61c}' | '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}')
-}
-
 fn of_text(value: &Value, holds: impl FnOnce(&str) -> bool) -> Truth {
     match value {
         Value::String(text) if text.len() <= MAX_TEXT && is_plain(text) => holds(text).into(),
@@ -261,22 +269,28 @@ fn equal(wanted: &Value, value: &Value) -> Truth {
     }
 }
 
-/// With several types to compare with, one of another type says nothing.
 fn one_of(wanted: &[Value], value: &Value) -> Truth {
-    let mut one = Truth::Unknown;
-    for wanted in wanted {
-        match equal(wanted, value) {
-            Truth::Yes => return Truth::Yes,
-            Truth::No => one = Truth::No,
-            Truth::Unknown => {}
+    Truth::any(wanted.iter().map(|wanted| equal(wanted, value)))
+}
+
+/// Addresses that stand for another one: unspecified, or IPv4 within IPv6 (RFC 6052, 3056 and 4291 section 2.5.5.1).
+fn leads_elsewhere(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_unspecified(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, ..] = address.segments();
+            let loopback = address.is_loopback();
+            a == 0x2002
+                || [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0]
+                || ([a, b, c, d, e, f] == [0; 6] && !loopback)
         }
     }
-    one
 }
 
 fn quantity(number: &Number) -> Option<Quantity> {
     if let Some(whole) = number.as_i128() {
-        return Some(Quantity::Whole(whole));
+        // Many a program has no numbers but floating-point ones.
+        return (whole.unsigned_abs() <= EXACT_WHOLE).then_some(Quantity::Whole(whole));
     }
     let float = number.as_f64().filter(|float| float.abs() < EXACT)?;
     #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^127")]
@@ -326,17 +340,10 @@ fn within(size: Size, count: usize) -> Truth {
 }
 
 /// The names on an absolute path, none if it could lead elsewhere than it says: by `..`, by an escape that somebody
-/// decodes, by another system's separator. Links are the server's business: nothing here can see them.
+/// decodes, by another system's separator or host. Links are the server's business: nothing here can see them.
 fn segments(path: &str) -> Option<Vec<&str>> {
     let rest = path.strip_prefix('/')?;
-    let plain = path.len() <= MAX_TEXT && is_plain(path) && !path.contains(|it: char| it.is_control() || it == '\\');
+    let plain = path.len() <= MAX_TEXT && is_plain(path) && !path.contains(['\\', '%']) && !rest.starts_with('/');
     let names: Vec<&str> = rest.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    (plain && !has_escape(path) && !names.contains(&"..")).then_some(names)
-}
-
-/// `%` and two hexadecimal digits.
-fn has_escape(path: &str) -> bool {
-    let mut parts = path.split('%');
-    parts.next();
-    parts.any(|part| part.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
+    (plain && !names.iter().any(|name| name.starts_with(".."))).then_some(names)
 }

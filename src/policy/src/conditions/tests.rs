@@ -45,16 +45,17 @@ fn e26_of_another_type_it_cannot_be_told() {
     );
     expect(&json!({"equals": false}), &[(json!(false), Yes), (json!(true), No), (json!(0), Unknown)]);
     expect(
-        &json!({"equals": 9_007_199_254_740_993_u64}),
+        &json!({"equals": 9_007_199_254_740_991_u64}),
         &[
-            (json!(9_007_199_254_740_993_u64), Yes),
-            (json!(9_007_199_254_740_992_u64), No),
+            (json!(9_007_199_254_740_991_u64), Yes),
+            (json!(9_007_199_254_740_990_u64), No),
+            (json!(9_007_199_254_740_993_u64), Unknown),
             (json!(9_007_199_254_740_992.0), Unknown),
         ],
     );
     expect(
         &json!({"in": ["staging", 1]}),
-        &[(json!("staging"), Yes), (json!(1), Yes), (json!("x"), No), (json!(2), No), (json!(true), Unknown)],
+        &[(json!("staging"), Yes), (json!(1), Yes), (json!("x"), Unknown), (json!(true), Unknown)],
     );
 }
 
@@ -95,7 +96,7 @@ fn patterns_are_about_the_whole_text() {
             (json!("b"), Yes),
             (json!("ab"), No),
             (json!("xb"), No),
-            (json!("b\n"), No),
+            (json!("b\n"), Unknown),
             (json!("A"), No),
         ],
     );
@@ -113,7 +114,8 @@ fn bounds_are_included() {
             (json!("1"), Unknown),
             (json!(1e308), Unknown),
             (json!(-5), No),
-            (json!(u64::MAX), No),
+            (json!(u64::MAX), Unknown),
+            (json!(1000), No),
         ],
     );
 }
@@ -127,6 +129,10 @@ fn addresses_and_nothing_else_are_in_networks() {
             (json!("11.1.2.3"), No),
             (json!("::ffff:10.1.2.3"), Yes),
             (json!("::1"), No),
+            (json!("64:ff9b::a01:203"), Unknown),
+            (json!("2002:a01:203::"), Unknown),
+            (json!("::a01:203"), Unknown),
+            (json!("0.0.0.0"), Unknown),
             (json!("010.1.2.3"), Unknown),
             (json!("10.1"), Unknown),
             (json!("167837955"), Unknown),
@@ -149,7 +155,7 @@ fn e25_a_path_leads_where_it_says() {
             (json!("/data/x"), Yes),
             (json!("/data/x/"), Yes),
             (json!("/data/x/y"), Yes),
-            (json!("//data/./x//y"), Yes),
+            (json!("/data/./x//y"), Yes),
             (json!("/data/x-evil"), No),
             (json!("/data"), No),
             (json!("/data/X"), No),
@@ -158,10 +164,13 @@ fn e25_a_path_leads_where_it_says() {
             (json!("/data/x/.."), Unknown),
             (json!("/data/x/%2e%2e/etc"), Unknown),
             (json!("/data/x/%2Fetc"), Unknown),
-            (json!("/data/x/100%"), Yes),
+            (json!("/data/x/100%"), Unknown),
             (json!("/data/x/..\\..\\etc"), Unknown),
             (json!("/data/x\u{0}/y"), Unknown),
             (json!("/data/x/．．/etc"), Unknown),
+            (json!("//data/x/y"), Unknown),
+            (json!("/data/x/..;/y"), Unknown),
+            (json!("/data/x/%u002e%u002e/y"), Unknown),
             (json!("data/x"), Unknown),
             (json!("~/x"), Unknown),
             (json!("--upload-pack=/data/x"), Unknown),
@@ -234,6 +243,15 @@ fn what_is_not_there_cannot_be_told_unless_that_is_asked() {
         assert_eq!(judge(json!({"path": "/a", "absent": absent}), arguments.clone()), expected, "{absent} {arguments}");
     }
     assert_eq!(judge(json!({"path": "/a/b", "absent": true}), json!({"a": "text"})), Unknown);
+    // A server that binds names without regard to case sees the other one, or it alone.
+    for arguments in [json!({"a": "x", "A": "y"}), json!({"A": "x"}), json!({"a": "x", "a\u{200b}": "y"})] {
+        for asked in [json!({"equals": "x"}), json!({"absent": true}), json!({"absent": false})] {
+            assert_ne!(of(&asked, &json!("x")), Unknown);
+            let mut whole = json!({"path": "/a"});
+            whole.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+            assert_eq!(judge(whole, arguments.clone()), Unknown, "{arguments}");
+        }
+    }
     assert_eq!(condition(json!({"path": "/a", "absent": true})).unwrap().judge(None), Unknown);
 }
 
@@ -290,7 +308,9 @@ fn what_makes_no_sense_is_named_with_what_would() {
         (json!({"path": "/a", "glob": "a\u{200b}"}), "glob: \"a\\u{200b}\" has characters"),
         (json!({"path": "/a", "regex": "("}), "regex: \"(\" is no expression of the Rust crate regex: "),
         (json!({"path": "/a", "regex": "a)|(b"}), "regex: \"a)|(b\" is no expression"),
-        (json!({"path": "/a", "regex": "a(?=b)"}), "regex: \"a(?=b)\" is no expression"),
+        (json!({"path": "/a", "regex": "a(?=b)"}), "regex: \"a(?=b)\" has flags or names"),
+        (json!({"path": "/a", "regex": "(?i)a"}), "has flags or names in (?...)"),
+        (json!({"path": "/a", "glob": "a".repeat(257)}), "glob: must be 1 to 256 bytes"),
         (json!({"path": "/a", "regex": "(a{500}){500}"}), "regex: \"(a{500}){500}\" is no expression"),
         (json!({"path": "/a", "cidr": "10.0.0.1/8"}), "within the network 10.0.0.0/8"),
         (json!({"path": "/a", "cidr": "10.0.0.0"}), "cidr: \"10.0.0.0\" is no network, as in cidr: 10.0.0.0/8"),

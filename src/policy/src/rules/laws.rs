@@ -236,7 +236,7 @@ proptest! {
             "args.a % args.b == args.c", "-args.a < args.b", "int(args.a) == args.b", "uint(args.a) == args.b",
             "double(args.a) > args.b", "string(args.a) == args.b", "bool(args.a)", "args.a[args.b] == args.c",
             "args.a in args.b", "size(args.a) == args.b", "type(args.a) == type(args.b)", "dyn(args.a) <= dyn(args.b)",
-            "args.a.contains(args.b)", "args.a.all(e, e + args.b > args.c)", "args.a.exists_one(e, e == args.b)",
+            "args.a.contains(args.b)", "args.a.all(e, e - args.b > args.c)", "args.a.exists_one(e, e == args.b)",
             "args.a ? args.b : args.c", "args.a || args.b && !args.c", "args.a >= args.b == args.c",
         ][..]),
         operands in vec(prop_oneof![

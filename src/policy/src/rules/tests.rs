@@ -433,3 +433,35 @@ fn an_expression_is_one_more_condition() {
     let error = Policy::compile(&[bad]).unwrap_err().to_string();
     assert!(error.starts_with("rule \"bad\": when: \"env\" is none of request, principal and args"), "{error}");
 }
+
+/// Each resource of one question is asked about as if it were read.
+#[test]
+fn an_expression_about_a_resource_holds_for_listening_too() {
+    let who = principal(&[]);
+    let make = |name, effect, when: &str| {
+        let mut rule = rule(name, effect, PrincipalMatch::AnyAuthenticated, &[]);
+        rule.resources = vec!["file:///*".into()];
+        rule.when = Some(when.into());
+        rule
+    };
+    let allow = make("all", Effect::Allow, "request.resource.startsWith('file:///')");
+    let deny = make("not", Effect::Deny, "has(request.resource) && request.resource.startsWith('file:///secret')");
+    let policy = Policy::compile(&[allow, deny]).unwrap();
+    for (uri, expected) in [("file:///a", true), ("file:///secret/x", false)] {
+        let resources = [uri.to_owned()];
+        let listen = Action::Listen { resources: &resources, further: false };
+        assert_eq!(policy.decide(&who, Action::ReadResource(uri), &()).is_ok(), expected, "{uri}");
+        assert_eq!(policy.decide(&who, listen, &()).is_ok(), expected, "{uri}");
+    }
+}
+
+#[test]
+fn more_expressions_than_compile_in_time_are_refused() {
+    let one = |number: usize| {
+        let rule = rule(&format!("rule-{number}"), Effect::Allow, PrincipalMatch::AnyAuthenticated, &["deploy"]);
+        with_condition(rule, json!({"path": "/a", "regex": "a"}))
+    };
+    let rules: Vec<Rule> = (0..=MAX_EXPRESSIONS).map(one).collect();
+    assert!(Policy::compile(&rules[1..]).is_ok());
+    assert_eq!(Policy::compile(&rules).unwrap_err(), CompileError::TooManyExpressions);
+}

@@ -83,6 +83,8 @@ fn e27_what_could_take_long_is_not_taken() {
         ("args.a.map(x, x + 1) == []", WhenError::Loop),
         ("args.a.filter(x, x > 1).size() > 1", WhenError::Loop),
         ("args.a.all(x, args.b.all(y, x == y))", WhenError::Loop),
+        ("args.a.all(x, x + args.b > 1)", WhenError::Loop),
+        ("args.a.all(x, [args.b] != x)", WhenError::Loop),
         ("env == 'production'", WhenError::Variable("env".into())),
         ("args.a.all(x, y == 1)", WhenError::Variable("y".into())),
         ("args.a.all(x, x == 1) && x == 1", WhenError::Variable("x".into())),
@@ -95,10 +97,26 @@ fn e27_what_could_take_long_is_not_taken() {
     }
     assert_eq!(When::compile(&format!("args.a == '{}'", "x".repeat(2000))).unwrap_err(), WhenError::TooLong);
     assert_eq!(When::compile(&vec!["args.a"; 140].join("+")).unwrap_err(), WhenError::TooLong);
+    for (open, close) in [("(", ")"), ("!(", ")"), ("-(", ")"), ("[", "]"), ("true ? ", " : false")] {
+        let source = format!("{}true{}", open.repeat(40), close.repeat(40));
+        assert_eq!(When::compile(&source).unwrap_err(), WhenError::TooLong, "{source}");
+    }
     let long = json!({"a": vec![1; MAX_ELEMENTS + 1], "b": 1});
     assert_eq!(judge("args.a.all(e, e == 1)", &long), Unknown);
     assert_eq!(judge("args.a.size() > 1", &json!({"a": "x".repeat(MAX_TEXT + 1)})), Unknown);
     assert_eq!(judge("args['b'] == 1", &long), Unknown);
+    assert_eq!(judge("args.a == args.a", &json!({"a": vec![vec![1; 10]; 100]})), Unknown);
+    // What can be read in two ways is not handed over.
+    for arguments in [
+        json!({"b": 1, "B": 2}),
+        json!({"b": "ｐ"}),
+        json!({"b": "p\n"}),
+        json!({"b": 9_007_199_254_740_993_u64}),
+        json!({"b": 1e17}),
+        json!({"b": {"p\u{200b}": 1}}),
+    ] {
+        assert_eq!(judge("args.b != 'production'", &arguments), Unknown, "{arguments}");
+    }
     // What is not read is not looked at.
     assert_eq!(judge("args.b == 1", &long), Yes);
     assert_eq!(judge("args.a.all(e, e == 1)", &json!({"a": vec![1; MAX_ELEMENTS]})), Yes);
