@@ -30,10 +30,10 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut same = true;
     for name in names {
-        let sides = [old.get(name), new.get(name)];
+        let (old, new) = (old.get(name), new.get(name));
         // Both are asked the same questions: a Deny may name what an Allow is about with a wildcard.
         let (mut tools, mut callers) = (BTreeSet::new(), Vec::new());
-        for (manifest, server) in sides.into_iter().flatten() {
+        for (manifest, server) in [old, new].into_iter().flatten() {
             tools.extend(explain::tools(manifest, &server.rules));
             callers.extend(explain::callers(&server.rules));
         }
@@ -42,7 +42,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
             Some((_, server)) => Matrix::of(server, tools.clone(), &callers),
             None => Ok(Matrix::default()),
         };
-        for change in changes(&matrix(old.get(name))?, &matrix(new.get(name))?) {
+        for change in changes(&matrix(old)?, &matrix(new)?) {
             println!("{name}: {change}");
             same = false;
         }

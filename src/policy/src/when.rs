@@ -395,14 +395,14 @@ fn request(action: Action<'_>) -> cel::Value {
 /// `principal`: `subject`, `issuer`, `groups`, `scopes`, and `attributes` with lists of values.
 fn principal(principal: &Principal) -> cel::Value {
     let texts = |all: &[String]| all.iter().map(|text| cel::Value::from(text.as_str())).collect::<Vec<_>>();
-    let attributes: BTreeMap<_, _> =
+    let attributes: HashMap<_, _> =
         principal.attributes.iter().map(|(name, values)| (name.clone(), cel::Value::from(texts(values)))).collect();
     HashMap::from([
         ("subject", cel::Value::from(principal.subject.as_str())),
         ("issuer", principal.issuer().into()),
         ("groups", texts(&principal.groups).into()),
         ("scopes", texts(&principal.scopes).into()),
-        ("attributes", attributes.into_iter().collect::<HashMap<_, _>>().into()),
+        ("attributes", attributes.into()),
     ])
     .into()
 }
