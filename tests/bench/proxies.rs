@@ -85,6 +85,8 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         client_auth: contract::ClientAuth::Required,
         authentication: contract::Authentication { client_certificates: true, ..Default::default() },
         rules: vec![],
+        policies: Default::default(),
+        pinning: None,
         limits: contract::Limits {
             max_body_bytes: 1024 * 1024,
             request_seconds: 60,

@@ -1,6 +1,7 @@
 //! Version `v1alpha1`. The doc comments of spec and status are the descriptions in the CRD: they speak to its user.
 
 mod access;
+mod access_policy;
 mod auth;
 mod auth_policy;
 pub mod conditions;
@@ -12,13 +13,15 @@ mod server;
 mod source;
 mod status;
 mod tls;
+mod tools;
 mod transport;
 mod workload;
 
 pub use access::{
-    Access, AccessRule, ArgumentCondition, ClaimMatch, Effect, Elements, PrincipalMatch, ServiceAccountName, Size,
-    ValueType,
+    Access, AccessRule, ArgumentCondition, ClaimMatch, Effect, Elements, PrincipalMatch, ScopeBundle, ServiceAccountName,
+    Size, ValueType,
 };
+pub use access_policy::{GovernedServer, McpAccessPolicy, McpAccessPolicySpec, McpAccessPolicyStatus, RuleWarning};
 pub use auth::{
     AttributeClaim, Auth, Claims, ClientCertificates, Introspection, Issuer, KubernetesServiceAccounts, StaticTokens,
 };
@@ -30,9 +33,10 @@ pub use server::{McpServer, McpServerSpec};
 pub use source::{Image, PullPolicy, Source};
 pub use status::{
     Address, Certificate, ClientRegistration, IssuerMetadata, IssuerStatus, McpServerStatus, NetworkStatus,
-    SecretStatus, ServerInfo, Tool,
+    ProxyStatus, SecretStatus, ServerInfo, Tool, ToolFlag,
 };
 pub use tls::{Builtin, CertificateIssuer, ClientAuth, Tls};
+pub use tools::{Pinning, PinningMode, ToolDigest, Tools};
 pub use transport::{IdentityHeaders, Transport, TransportType};
 pub use workload::Workload;
 

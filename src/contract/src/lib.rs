@@ -11,9 +11,10 @@ pub mod pod;
 
 pub use proxy::{
     ArgumentCondition, AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, Elements, IdentityHeaders,
-    Introspection, Issuer, KeySource, Limits, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, Size, TokenKind,
+    Introspection, Issuer, KeySource, Limits, Pinning, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, Size, TokenKind,
     Transport, Upstream, ValueKind,
 };
 pub use report::{
-    AuthorizationServer, Handshake, HandshakeFailure, Leaf, LoginSupport, ProxyReport, ServerInfo, ServerMetadata,
+    AuthorizationServer, Handshake, HandshakeFailure, Leaf, LoginSupport, ProxyReport, RuleWarning, ServerInfo,
+    ServerMetadata, Tool, ToolFlag,
 };

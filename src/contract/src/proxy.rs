@@ -1,5 +1,6 @@
 //! The proxy's configuration file.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,12 @@ pub struct ProxyConfig {
     pub authentication: Authentication,
     /// Who may call what. Deny wins over Allow, nothing matching is a deny.
     pub rules: Vec<Rule>,
+    /// The `McpAccessPolicy`s whose rules are among them, each with its generation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, i64>,
+    /// What tools must be like to be used; none: whatever the server says they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinning: Option<Pinning>,
     /// Bounds of requests.
     pub limits: Limits,
     /// What is audited.
@@ -233,6 +240,22 @@ pub struct Rule {
     /// OAuth scopes that an Allow needs of a token: all of these. Never on a Deny.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+    /// For some of these, broader scopes that include them: a token with one of these needs not the scope itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broader_scopes: BTreeMap<String, Vec<String>>,
+    /// From when on the rule is no more, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<i64>,
+}
+
+/// What tools must be like to be used. One that is not listed is as one that has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pinning {
+    /// Whether other tools are hidden and refused; if not, they are only reported.
+    pub enforce: bool,
+    /// Digests (`sha256:` and lower-case hex) of the tools as they were approved, by name.
+    pub digests: BTreeMap<String, String>,
 }
 
 /// What must hold of the values that a path leads to: what every operator asks for that is set, at least one.

@@ -1,5 +1,7 @@
 //! What a proxy reports to the operator. Every condition that says "observed" rests on this.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The proxy's view of itself and of the server behind it.
@@ -11,6 +13,9 @@ pub struct ProxyReport {
     /// SHA-256 (hex) of the configuration file in force.
     #[serde(default)]
     pub configuration: String,
+    /// Generations of the `McpAccessPolicy`s in force, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, i64>,
     /// Why the newest configuration file is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_config: Option<String>,
@@ -32,6 +37,9 @@ pub struct ProxyReport {
     pub leaf: Leaf,
     /// What the server answered to an MCP handshake.
     pub handshake: Handshake,
+    /// What of the rules does not fit the tools that the server has, the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rule_warnings: Vec<RuleWarning>,
 }
 
 /// An authorization server, as its metadata describes it (RFC 8414, OpenID Connect Discovery).
@@ -101,8 +109,42 @@ pub struct ServerInfo {
     pub version: String,
     /// Protocol revision that was agreed.
     pub protocol_version: String,
-    /// Names of its tools, sorted.
-    pub tools: Vec<String>,
+    /// Its tools, by name.
+    pub tools: Vec<Tool>,
+}
+
+/// A tool, as the server describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its definition: `sha256:` and lower-case hex. Two of one definition are equal, however it is written.
+    pub digest: String,
+    /// What makes its definition suspicious.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<ToolFlag>,
+}
+
+/// What makes a tool's definition suspicious (E24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ToolFlag {
+    /// It holds characters that nobody sees: format characters, tags, private use.
+    InvisibleText,
+    /// It holds control characters, as terminal escapes begin with.
+    ControlCharacters,
+    /// Another tool of the server bears the same name: which of them is called nobody can tell.
+    NameTwice,
+}
+
+/// What of a rule does not fit the tools that the server has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleWarning {
+    /// Name of the rule.
+    pub rule: String,
+    /// What does not fit, and what helps. Holds nothing of the server's but names of tools and arguments.
+    pub message: String,
 }
 
 /// Why the handshake failed.

@@ -1,12 +1,16 @@
 //! The CRDs, as the API server takes them.
 
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
 /// Every CRD of Cardea, with the name of its file under `crds/`.
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![("cardea.dev_mcpservers.yaml", McpServer::crd()), ("cardea.dev_mcpauthpolicies.yaml", McpAuthPolicy::crd())]
+    vec![
+        ("cardea.dev_mcpservers.yaml", McpServer::crd()),
+        ("cardea.dev_mcpauthpolicies.yaml", McpAuthPolicy::crd()),
+        ("cardea.dev_mcpaccesspolicies.yaml", McpAccessPolicy::crd()),
+    ]
 }
 
 /// A CRD as YAML.

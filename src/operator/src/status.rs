@@ -8,7 +8,7 @@ mod summary;
 use cardea_api::v1alpha1::conditions::{Finding, settle};
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
-    Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, TransportType,
+    Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, ToolFlag, TransportType,
 };
 use cardea_contract as contract;
 use cardea_contract::{Authentication, Handshake, ProxyReport, TokenKind};
@@ -117,7 +117,20 @@ fn describe(status: &mut McpServerStatus, observed: &Observed, server: &Validate
             protocol_version: info.protocol_version.clone(),
         });
         status.tool_count = i32::try_from(info.tools.len()).ok();
-        status.tools = info.tools.iter().take(TOOLS_LISTED).map(|name| Tool { name: name.clone() }).collect();
+        status.tools = info.tools.iter().take(TOOLS_LISTED).map(tool).collect();
+    }
+}
+
+fn tool(told: &contract::Tool) -> Tool {
+    let flag = |flag: &contract::ToolFlag| match flag {
+        contract::ToolFlag::InvisibleText => ToolFlag::InvisibleText,
+        contract::ToolFlag::ControlCharacters => ToolFlag::ControlCharacters,
+        contract::ToolFlag::NameTwice => ToolFlag::NameTwice,
+    };
+    Tool {
+        name: told.name.clone(),
+        digest: Some(told.digest.clone()),
+        flags: told.flags.iter().map(flag).collect(),
     }
 }
 

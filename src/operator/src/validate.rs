@@ -6,10 +6,10 @@ mod authentication;
 mod limits;
 mod posture;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, Secret, TransportType, Workload};
+use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, PinningMode, Secret, TransportType, Workload};
 use cardea_contract as contract;
 use cardea_contract::pod;
 use cardea_policy::Redaction;
@@ -55,6 +55,10 @@ pub struct ValidatedServer {
     pub proxy_secrets: Vec<ProxySecret>,
     /// Who may call what; known to compile.
     pub rules: Vec<contract::Rule>,
+    /// The McpAccessPolicies whose rules are among them, each with its generation.
+    pub policies: BTreeMap<String, i64>,
+    /// What its tools must be like.
+    pub pinning: Option<contract::Pinning>,
     /// Who reaches the proxy.
     pub ingress: Vec<NetworkPolicyPeer>,
     /// What the pod reaches, beyond DNS and issuers.
@@ -255,6 +259,8 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         authentication,
         proxy_secrets: observed.auth().map(authentication::proxy_secrets).unwrap_or_default(),
         rules,
+        policies: BTreeMap::new(),
+        pinning: pinning(spec),
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),
         limits: limits::limits(&spec.limits.clone().unwrap_or_default()),
@@ -295,6 +301,17 @@ fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejectio
         }
     }
     Ok(())
+}
+
+fn pinning(spec: &McpServerSpec) -> Option<contract::Pinning> {
+    let asked = spec.tools.as_ref()?.pinning.clone()?;
+    let enforce = match asked.mode.unwrap_or_default() {
+        PinningMode::Off => return None,
+        PinningMode::Warn => false,
+        PinningMode::Enforce => true,
+    };
+    let digests = asked.digests.into_iter().map(|pinned| (pinned.name, pinned.digest)).collect();
+    Some(contract::Pinning { enforce, digests })
 }
 
 fn redact(spec: &McpServerSpec) -> Result<contract::Redact, Rejection> {

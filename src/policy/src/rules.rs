@@ -19,6 +19,7 @@ use crate::{Action, Arguments, Catalog, Denial, DenialReason, Permit, Principal,
 pub struct Policy {
     deny: Rules,
     allow: Rules,
+    until: Option<i64>,
 }
 
 /// Rules of one effect.
@@ -38,6 +39,8 @@ struct CompiledRule {
     arguments: Vec<Condition>,
     when: Option<When>,
     scopes: Arc<[String]>,
+    /// For each of these, broader ones that include it.
+    broader: Vec<Vec<String>>,
 }
 
 /// Most conditions with a regular expression, of all rules.
@@ -120,23 +123,41 @@ pub enum CompileError {
 }
 
 impl Policy {
-    /// Compiles rules. Their order does not matter.
+    /// Compiles rules, those that have an end among them. Their order does not matter.
     ///
     /// # Errors
     /// The first rule that makes no sense, by name: the whole set is refused, since a set with a hole is another set.
     pub fn compile(rules: &[Rule]) -> Result<Self, CompileError> {
+        Self::compile_at(rules, i64::MIN)
+    }
+
+    /// Compiles rules as they are at a moment (seconds since 1970): those whose end has come are no more, which holds until
+    /// [`Policy::until`].
+    ///
+    /// # Errors
+    /// As [`Policy::compile`], also about rules that are no more.
+    pub fn compile_at(rules: &[Rule], now: i64) -> Result<Self, CompileError> {
         let conditions = rules.iter().flat_map(|rule| &rule.arguments);
         if conditions.filter(|condition| condition.regex.is_some()).count() > MAX_EXPRESSIONS {
             return Err(CompileError::TooManyExpressions);
         }
         let mut policy = Self::default();
         for rule in rules {
-            match rule.effect {
-                Effect::Allow => policy.allow.add(rule)?,
-                Effect::Deny => policy.deny.add(rule)?,
-            }
+            let mut over = Rules::default();
+            let of_effect = match (rule.not_after, rule.effect) {
+                (Some(end), _) if end <= now => &mut over,
+                (_, Effect::Allow) => &mut policy.allow,
+                (_, Effect::Deny) => &mut policy.deny,
+            };
+            of_effect.add(rule)?;
         }
+        policy.until = rules.iter().filter_map(|rule| rule.not_after).filter(|end| *end > now).min();
         Ok(policy)
+    }
+
+    /// When the next of its rules ends, seconds since 1970.
+    pub fn until(&self) -> Option<i64> {
+        self.until
     }
 
     /// Decides. Deny wins over Allow, nothing matching is a denial, what no rule can be about is refused. The arguments are
@@ -207,7 +228,7 @@ impl Policy {
         let mut nearest: Option<(usize, &CompiledRule)> = None;
         let allows = |rule: &&CompiledRule| rule.is_about(principal) && rule.allows(given);
         for rule in self.allow.about(about, name).filter(allows) {
-            let missing = rule.missing_scopes(principal);
+            let missing = rule.missing_scopes(principal).count();
             if missing == 0 {
                 return Ok(rule.name.clone());
             }
@@ -309,12 +330,19 @@ impl CompiledRule {
                 .transpose()
                 .map_err(|error| CompileError::When { rule: rule.name.clone(), error })?,
             scopes: rule.scopes.as_slice().into(),
+            broader: rule
+                .scopes
+                .iter()
+                .map(|scope| rule.broader_scopes.get(scope).cloned().unwrap_or_default())
+                .collect(),
         })
     }
 
-    /// How many of its scopes this caller was not granted.
-    fn missing_scopes(&self, principal: &Principal) -> usize {
-        self.scopes.iter().filter(|scope| !principal.scopes.contains(scope)).count()
+    /// Its scopes that this caller was not granted, nor a broader one.
+    fn missing_scopes<'r>(&'r self, principal: &'r Principal) -> impl Iterator<Item = &'r String> {
+        let granted = |scope: &String| principal.scopes.contains(scope);
+        let missing = self.scopes.iter().zip(&self.broader);
+        missing.filter(move |(scope, broader)| !granted(scope) && !broader.iter().any(granted)).map(|(scope, _)| scope)
     }
 
     fn is_about_tokens(&self) -> bool {

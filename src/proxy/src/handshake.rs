@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use cardea_contract::{ServerInfo, Transport, Upstream};
+use cardea_contract::{ServerInfo, Tool, Transport, Upstream};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -145,7 +145,7 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
             name: text(server.and_then(|server| server.get("name"))).unwrap_or_default(),
             version: text(server.and_then(|server| server.get("version"))).unwrap_or_default(),
             protocol_version,
-            tools: tools.into_iter().collect(),
+            tools: tools.into_iter().map(|name| Tool { name, digest: String::new(), flags: Vec::new() }).collect(),
         })
     }
 

@@ -53,6 +53,7 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
     let report = ProxyReport {
         generation: snapshot.config.generation,
         configuration: snapshot.digest.clone(),
+        policies: snapshot.config.policies.clone(),
         rejected_config: proxy.config.rejected(),
         issuers_without_keys: snapshot
             .issuers
@@ -71,6 +72,7 @@ pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -
         trust_bundle: unit.bundle.clone(),
         leaf: unit.leaf.clone(),
         handshake,
+        rule_warnings: Vec::new(),
     };
     match serde_json::to_vec(&report) {
         Ok(body) => reply::json(StatusCode::OK, body),

@@ -1,5 +1,6 @@
 //! Who may use what of a server.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -8,26 +9,76 @@ use serde_json::{Number, Value};
 /// Who may use what of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("spec.access.rules: two rules have the same name: give each its own, audit lines call them by it"))]
+#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("rules: two rules have the same name: give each its own, audit lines call them by it"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || self.scopeBundles.all(b, self.scopeBundles.exists_one(o, o.scope == b.scope))").message("scopeBundles: two entries have the same scope: make one of them"))]
 pub struct Access {
     /// Rules. Deny wins over Allow, nothing matching is a deny, their order does not matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub rules: Vec<AccessRule>,
+
+    /// Scopes that stand for several tools at once, to be named by rules. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub scope_bundles: Vec<ScopeBundle>,
+}
+
+/// A scope and what it stands for: a rule that names it permits this, and no more, to tokens that have the scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.scope.matches('^[!#-\\[\\]-~]{1,128}$') && self.scope != 'offline_access'").message("scopeBundles[].scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing"))]
+#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("scopeBundles[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a bundle of their own"))]
+pub struct ScopeBundle {
+    /// The scope, as in `filesystem-read`.
+    #[schemars(length(min = 1, max = 128))]
+    pub scope: String,
+
+    /// Other scopes that this one includes: a token that has it needs none of these. They may be bundles, which may include
+    /// further ones, or scopes that rules name. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 128)))]
+    pub includes: Vec<String>,
+
+    /// Tools that it is about, as globs. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
+    pub tools: Vec<String>,
+
+    /// Prompts that it is about, as globs of their names. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
+    pub prompts: Vec<String>,
+
+    /// Resources that it is about, as globs of their URIs. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
+    pub resources: Vec<String>,
+
+    /// Further methods that it is about, as globs. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
+    pub methods: Vec<String>,
+
+    /// What must hold of the arguments of a call, or of a prompt's: all of these. Default: none, so any arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub arguments: Vec<ArgumentCondition>,
 }
 
 /// One rule: it matches when one of its principals does and what is asked for is in one of its lists. It needs at least
 /// one of `tools`, `prompts`, `resources` and `methods`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods)").message("spec.access.rules[] needs at least one of tools, prompts, resources and methods: list what the rule is about, '*' for all"))]
-#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("spec.access.rules[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a rule of their own"))]
-#[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("spec.access.rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("spec.access.rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("spec.access.rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there"))]
-#[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("spec.access.rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\\\' (RFC 6749), and not offline_access, which permits nothing"))]
+#[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.scopeBundles)").message("rules[] needs at least one of tools, prompts, resources, methods and scopeBundles: list what the rule is about, '*' for all"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !(has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.arguments))").message("rules[].scopeBundles says what the rule is about: remove tools, prompts, resources, methods and arguments there, or make a rule of their own for them"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopeBundles goes with Allow only: a Deny holds whatever the token was granted, so list its tools there"))]
+#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("rules[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a rule of their own"))]
+#[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\\\' (RFC 6749), and not offline_access, which permits nothing"))]
 pub struct AccessRule {
     /// Name of the rule in audit lines.
     #[schemars(length(min = 1, max = 63))]
@@ -88,6 +139,18 @@ pub struct AccessRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 128)))]
     pub scopes: Vec<String>,
+
+    /// Scopes of `scopeBundles` that an Allow is about: to tokens that have one of them it permits what that bundle lists. The
+    /// rule itself has neither `tools`, `prompts`, `resources`, `methods` nor `arguments` then; its `when` and `scopes` count
+    /// for each bundle. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 128)))]
+    pub scope_bundles: Vec<String>,
+
+    /// Moment from which the rule is no more, as in `2026-12-01T18:00:00Z`: for what somebody needs for a while. What it
+    /// permitted ends then, open streams too. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
 }
 
 /// What a matching rule does.
@@ -104,7 +167,7 @@ pub enum Effect {
 /// `equals`, `in`, `prefix`, `suffix`, `glob`, `regex`, `min`, `max`, `cidr`, `pathUnder`, `absent`, `type` and `size`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.path.startsWith('/')").message("spec.access.rules[].arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
+#[x_kube(validation = Rule::new("self.path.startsWith('/')").message("rules[].arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
 #[schemars(extend("minProperties" = 2))]
 pub struct ArgumentCondition {
     /// JSON pointer (RFC 6901) into the arguments, as in `/env` or `/labels/team`. A segment `*` leads to the elements of an
@@ -242,11 +305,11 @@ pub struct Size {
 /// `anyAuthenticated` and `anonymous`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated), has(self.anonymous)].exists_one(m, m)").message("spec.access.rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous: make one entry for each"))]
-#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("spec.access.rules[].principals[].issuer goes with subject, group or claim only: remove it"))]
-#[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("spec.access.rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
-#[x_kube(validation = Rule::new("!has(self.anonymous) || self.anonymous").message("spec.access.rules[].principals[].anonymous can only be true: remove the entry instead of setting it to false"))]
-#[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("spec.access.rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
+#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated), has(self.anonymous)].exists_one(m, m)").message("rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous: make one entry for each"))]
+#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("rules[].principals[].issuer goes with subject, group or claim only: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
+#[x_kube(validation = Rule::new("!has(self.anonymous) || self.anonymous").message("rules[].principals[].anonymous can only be true: remove the entry instead of setting it to false"))]
+#[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
 pub struct PrincipalMatch {
     /// Exact subject of a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Audit, Auth, Limits, McpServerStatus, Network, Secret, Source, Tls, Transport, Workload};
+use super::{Access, Audit, Auth, Limits, McpServerStatus, Network, Secret, Source, Tls, Tools, Transport, Workload};
 
 /// What an MCP server is and who may use it. Whatever is left out is closed: without `access` no tool may be called,
 /// without `auth` nobody is known, without `network` nobody gets in or out.
@@ -68,9 +68,13 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// Who may use which tools, prompts and resources. Default: nobody any.
+    /// Who may use which tools, prompts and resources, beside what McpAccessPolicies say of this server. Default: nobody any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+
+    /// What its tools must be like. Default: whatever the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Tools>,
 
     /// Who reaches the proxy over the network and what the pod reaches. Default: nobody and nothing, but for cluster
     /// DNS, the operator, and the issuers in `auth`.

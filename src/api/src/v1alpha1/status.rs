@@ -14,7 +14,7 @@ pub struct McpServerStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions: Accepted, CertificateReady, SecretsReady, NetworkIsolated, PolicyReady, WorkloadAvailable, Verified,
-    /// LoginReady, Hardened, and the summary Ready, Reconciling, Stalled.
+    /// LoginReady, ToolsPinned, Hardened, and the summary Ready, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -35,6 +35,15 @@ pub struct McpServerStatus {
     /// Number of tools of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_count: Option<i32>,
+
+    /// Proxies of the server, the first 100 by pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
+    pub proxies: Vec<ProxyStatus>,
+
+    /// McpAccessPolicies that govern the server, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_policies: Vec<String>,
 
     /// The certificate in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +112,40 @@ pub struct ServerInfo {
 pub struct Tool {
     /// Its name.
     pub name: String,
+
+    /// SHA-256 of its definition (name, title, description, schemas, annotations), as `spec.tools.pinning.digests` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+
+    /// What makes its definition suspicious.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<ToolFlag>,
+}
+
+/// What makes a tool's definition suspicious.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ToolFlag {
+    /// It holds characters that nobody sees, which a model reads all the same.
+    InvisibleText,
+    /// It holds control characters, as terminal escapes begin with.
+    ControlCharacters,
+    /// Another tool of the server bears the same name.
+    NameTwice,
+}
+
+/// A proxy of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyStatus {
+    /// Its pod.
+    pub pod: String,
+
+    /// Generation of the spec that it enforces. None: it does not answer the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+
+    /// Whether it enforces everything that the spec and the policies say now.
+    pub current: bool,
 }
 
 /// The certificate in use.

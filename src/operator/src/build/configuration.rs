@@ -34,6 +34,8 @@ pub fn configuration(server: &ValidatedServer, hosts: Vec<String>, operator: &Sp
         client_auth: server.client_auth,
         authentication: server.authentication.clone(),
         rules: server.rules.clone(),
+        policies: server.policies.clone(),
+        pinning: server.pinning.clone(),
         limits: server.limits,
         audit: server.audit,
         redact: server.redact.clone(),

@@ -50,6 +50,8 @@ pub(super) fn rules(
             arguments: rule.arguments.iter().map(|asked| condition(asked, effect)).collect(),
             when: rule.when.clone(),
             scopes: rule.scopes.clone(),
+            broader_scopes: Default::default(),
+            not_after: rule.not_after.as_ref().map(|end| end.0.as_second()),
         });
     }
     Policy::compile(&rules).map_err(|error| Rejection::invalid(format!("spec.access.rules: {error}")))?;

@@ -103,8 +103,7 @@ impl CompiledRule {
         all.extend(closed.map(|(index, truth)| ButFor::Argument { index, certain: truth == Truth::No }));
         let when = self.when.iter().map(|when| when.judge(facts)).filter(|truth| !open(*truth));
         all.extend(when.map(|truth| ButFor::When { certain: truth == Truth::No }));
-        let missing: Vec<String> =
-            self.scopes.iter().filter(|scope| !principal.scopes.contains(scope)).cloned().collect();
+        let missing: Vec<String> = self.missing_scopes(principal).cloned().collect();
         if !missing.is_empty() {
             all.push(ButFor::Scopes(missing));
         }

@@ -108,6 +108,8 @@ fn rule(effect: Effect) -> impl Strategy<Value = Rule> {
             arguments,
             when,
             scopes: if effect == Effect::Allow { scopes } else { vec![] },
+            broader_scopes: [("r".to_owned(), vec!["w".to_owned()])].into(),
+            not_after: None,
         },
     )
 }
@@ -188,6 +190,8 @@ proptest! {
             arguments: vec![condition.clone()],
             when: None,
             scopes: vec![],
+            broader_scopes: Default::default(),
+            not_after: None,
         };
         let caller = Principal::named("alice".into(), u64::MAX, Evidence::Token { issuer: "corp".into() });
         prop_assert!(!permits(&[make(Effect::Allow), make(Effect::Deny)], &caller, "read", &arguments));

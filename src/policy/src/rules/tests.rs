@@ -23,6 +23,8 @@ fn rule(name: &str, effect: Effect, principal: PrincipalMatch, tools: &[&str]) -
         arguments: vec![],
         when: None,
         scopes: Vec::new(),
+        broader_scopes: Default::default(),
+        not_after: None,
     }
 }
 
@@ -249,6 +251,39 @@ fn the_nearest_rule_is_named_and_a_broader_scope_has_a_rule_of_its_own() {
     assert_eq!(heard(&rules, &["admin"]), Ok("broad".into()));
     assert_eq!(heard(&rules, &["a", "b"]), missing("three", "a b c"));
     assert_eq!(heard(&[&rules[..], &[any()]].concat(), &[]), Ok("any".into()));
+}
+
+#[test]
+fn a_broader_scope_does_for_the_one_that_it_includes() {
+    let mut rule = with_scopes(rule("read", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]), &["read", "list"]);
+    rule.broader_scopes = [("read".to_owned(), vec!["write".to_owned(), "admin".to_owned()])].into();
+    let rules = [rule];
+    for enough in [&["read", "list"][..], &["write", "list"], &["admin", "list"]] {
+        assert_eq!(heard(&rules, enough), Ok("read".into()), "{enough:?}");
+    }
+    for short in [&[][..], &["write"], &["list"], &["admin", "other"]] {
+        assert_eq!(heard(&rules, short), missing("read", "read list"), "{short:?}");
+    }
+}
+
+#[test]
+fn a_rule_is_no_more_from_its_end_on() {
+    let until = |end, rule: Rule| Rule { not_after: Some(end), ..rule };
+    let anybody = || PrincipalMatch::AnyAuthenticated;
+    let rules = [
+        until(100, rule("glass", Effect::Allow, anybody(), &["deploy", "read"])),
+        until(50, rule("freeze", Effect::Deny, anybody(), &["deploy"])),
+    ];
+    let at = |now| Policy::compile_at(&rules, now).unwrap();
+    let calls = |policy: &Policy, tool| policy.decide(&principal(&[]), Action::CallTool(tool), &()).is_ok();
+    for (now, deploy, read, until) in
+        [(49, false, true, Some(50)), (50, true, true, Some(100)), (99, true, true, Some(100)), (100, false, false, None)]
+    {
+        let policy = at(now);
+        assert_eq!((calls(&policy, "deploy"), calls(&policy, "read"), policy.until()), (deploy, read, until), "{now}");
+    }
+    let wrong = until(1, rule("wrong", Effect::Allow, anybody(), &["a b"]));
+    assert!(Policy::compile_at(&[wrong], 2).is_err(), "what makes no sense is named, ended or not");
 }
 
 #[test]
