@@ -13,8 +13,9 @@ const INTRODUCTION: &str = "\
 #   kubectl apply --server-side -f install.yaml
 #
 # The operator may use Secrets nowhere but in its own namespace yet. For each namespace in which McpServers shall live:
-#   kubectl create rolebinding cardea-server-secrets -n NAMESPACE \\
-#     --clusterrole=cardea-server-secrets --serviceaccount=cardea-system:cardea-operator
+#   for role in cardea-server-secrets cardea-server-pods; do
+#     kubectl create rolebinding $role -n NAMESPACE --clusterrole=$role --serviceaccount=cardea-system:cardea-operator
+#   done
 #
 # Deleting this file's objects deletes the CRDs, and with them every McpServer.
 ---

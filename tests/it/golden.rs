@@ -1,14 +1,16 @@
 //! Whole stories as plain YAML: `cases/NAME/server.yaml` is what a person applies, `cases/NAME/objects.yaml` what the
-//! operator makes of it, with the policy in `cases/NAME/policy.yaml` if there is one. `make update` rewrites them; a change there is a change for every cluster, so read it.
+//! operator makes of it, with the policies in `cases/NAME/policy.yaml` (McpAuthPolicy) and `cases/NAME/access.yaml` (McpAccessPolicy) if there are.
+//! `make update` rewrites them; a change there is a change for every cluster, so read it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
 use cardea_operator::build::build;
 use cardea_operator::children::Children;
 use cardea_operator::cluster_issuer::ClusterIssuer;
+use cardea_operator::governance::Governing;
 use cardea_operator::inquiry::Answers;
 use cardea_operator::installation::Installation;
 use cardea_operator::material::material;
@@ -43,13 +45,14 @@ fn installation() -> Installation {
     }
 }
 
-fn observed(server: McpServer, auth_policy: Option<McpAuthPolicy>) -> Observed {
+fn observed(server: McpServer, auth_policy: Option<McpAuthPolicy>, access: Option<McpAccessPolicy>) -> Observed {
     let text = "-----BEGIN CERTIFICATE-----\nsomebody's authority\n-----END CERTIFICATE-----\n";
     Observed {
         namespace: server.metadata.namespace.clone().unwrap(),
         name: server.metadata.name.clone().unwrap(),
         uid: "11111111-2222-4333-8444-555555555555".into(),
         auth_policy: auth_policy.map(Arc::new),
+        governing: Governing::among(access.into_iter().collect(), &server),
         children: Children::new(),
         workload: Workload::default(),
         answers: Answers::new(),
@@ -96,7 +99,9 @@ fn each_story_is_told_as_written() {
         let mut server: McpServer = serde_yaml::from_str(&text).unwrap();
         server.metadata.generation = Some(1);
         let policy = std::fs::read_to_string(case.join("policy.yaml")).ok();
-        let observed = observed(server, policy.map(|text| serde_yaml::from_str(&text).unwrap()));
+        let access = std::fs::read_to_string(case.join("access.yaml")).ok();
+        let access = access.map(|text| serde_yaml::from_str(&text).unwrap());
+        let observed = observed(server, policy.map(|text| serde_yaml::from_str(&text).unwrap()), access);
         let server = validate(&observed, &installation())
             .unwrap_or_else(|rejection| panic!("{}: {rejection:?}", case.display()));
         let material = material(&server, &observed.children, &authority, &installation(), now).unwrap();

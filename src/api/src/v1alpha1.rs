@@ -18,8 +18,8 @@ mod transport;
 mod workload;
 
 pub use access::{
-    Access, AccessRule, ArgumentCondition, ClaimMatch, Effect, Elements, PrincipalMatch, ScopeBundle, ServiceAccountName,
-    Size, ValueType,
+    Access, AccessRule, ArgumentCondition, ClaimMatch, Effect, Elements, PrincipalMatch, ScopeBundle,
+    ServiceAccountName, Size, ValueType,
 };
 pub use access_policy::{GovernedServer, McpAccessPolicy, McpAccessPolicySpec, McpAccessPolicyStatus, RuleWarning};
 pub use auth::{

@@ -4,9 +4,11 @@
 //! Does not know what a manifest refers to, nor what is made of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
+use cardea_operator::governance::Governing;
 use cardea_operator::manifests;
 use cardea_operator::policy_users::policy_of;
 use kube::core::cel::Validator;
@@ -67,11 +69,33 @@ fn read(server: Value) -> anyhow::Result<McpServer> {
     serde_json::from_value(server).context("the manifest does not read as an McpServer")
 }
 
-/// The `McpAuthPolicy` that a server of these documents names, if it is among them.
+/// The policies that count for a server.
+#[derive(Default)]
+pub(crate) struct Policies {
+    /// What counts as evidence, if the server names a policy.
+    pub(crate) auth: Option<Arc<McpAuthPolicy>>,
+    /// Who may use what.
+    pub(crate) governing: Governing,
+}
+
+/// The policies of these documents that count for a server of theirs.
 ///
 /// # Errors
-/// All that is wrong with it, each with its field.
-pub(crate) fn auth_policy(text: &str, server: &McpServer) -> anyhow::Result<Option<McpAuthPolicy>> {
+/// All that is wrong with one of them, each thing with its field.
+pub(crate) fn policies(text: &str, server: &McpServer) -> anyhow::Result<Policies> {
+    let auth = auth_policy(text, server)?.map(Arc::new);
+    let of_access = |document: &Value| document.get("kind") == Some(&json!("McpAccessPolicy"));
+    let read = |policy: Value| -> anyhow::Result<McpAccessPolicy> {
+        let name = policy.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        check(&policy).with_context(|| format!("McpAccessPolicy {name:?}"))?;
+        serde_json::from_value(policy).context("the manifest does not read as an McpAccessPolicy")
+    };
+    let access: Vec<_> = documents(text)?.into_iter().filter(of_access).map(read).collect::<Result<_, _>>()?;
+    Ok(Policies { auth, governing: Governing::among(access, server) })
+}
+
+/// The `McpAuthPolicy` that a server names, if it is among them.
+fn auth_policy(text: &str, server: &McpServer) -> anyhow::Result<Option<McpAuthPolicy>> {
     let Some(name) = policy_of(server) else { return Ok(None) };
     let fits = |document: &Value| {
         document.get("kind") == Some(&json!("McpAuthPolicy"))

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::McpServer;
 use cardea_operator::cluster_issuer::ClusterIssuer;
 use cardea_operator::observe::Observed;
 use cardea_operator::validate::{ValidatedServer, validate_at};
 use serde_json::json;
 
-use crate::manifest;
+use crate::manifest::{self, Policies};
 
 /// Reads one server with its rules.
 ///
@@ -35,13 +35,13 @@ pub(crate) fn read_whole(file: &Path, server: Option<&str>) -> anyhow::Result<(M
 /// # Errors
 /// What is wrong with the manifest, each thing with its field.
 pub(crate) fn of(text: &str, server: McpServer) -> anyhow::Result<(McpServer, ValidatedServer)> {
-    let policy = manifest::auth_policy(text, &server)?;
-    Ok((server.clone(), checked(server, policy)?))
+    let policies = manifest::policies(text, &server)?;
+    Ok((server.clone(), checked(server, policies)?))
 }
 
-fn checked(server: McpServer, auth_policy: Option<McpAuthPolicy>) -> anyhow::Result<ValidatedServer> {
+fn checked(server: McpServer, policies: Policies) -> anyhow::Result<ValidatedServer> {
     let spec = &server.spec;
-    let evidence = auth_policy.as_ref().map(|policy| &policy.spec).or(spec.auth.as_ref().map(|auth| &auth.inline));
+    let evidence = policies.auth.as_ref().map(|policy| &policy.spec).or(spec.auth.as_ref().map(|auth| &auth.inline));
     let issuers = evidence.into_iter().flat_map(|evidence| &evidence.issuers);
     let of_clients = spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
     let authorities = issuers.filter_map(|issuer| issuer.ca_ref.as_ref()).chain(of_clients);
@@ -53,7 +53,8 @@ fn checked(server: McpServer, auth_policy: Option<McpAuthPolicy>) -> anyhow::Res
         namespace,
         name,
         uid: String::new(),
-        auth_policy: auth_policy.map(Arc::new),
+        auth_policy: policies.auth,
+        governing: policies.governing,
         children: Default::default(),
         workload: Default::default(),
         answers: Default::default(),

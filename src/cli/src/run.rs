@@ -88,9 +88,9 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
     let text = manifest::text(&flags.filename)?;
     let server = manifest::server(&text, flags.server.as_deref())?;
-    let policy = manifest::auth_policy(&text, &server)?;
+    let policies = manifest::policies(&text, &server)?;
     let local = Local::new(&flags, &server, address)?;
-    let fit = local.fit(server, policy, 1)?;
+    let fit = local.fit(server, policies, 1)?;
 
     let folder = Folder::create(&local)?;
     folder.put(&fit)?;
@@ -154,8 +154,8 @@ async fn serve(
             let text = watch.changed().await;
             let next = text.and_then(|text| {
                 let server = manifest::server(&text, flags.server.as_deref())?;
-                let policy = manifest::auth_policy(&text, &server)?;
-                local.fit(server, policy, generation)
+                let policies = manifest::policies(&text, &server)?;
+                local.fit(server, policies, generation)
             });
             match next {
                 Ok(fit) => break fit,

@@ -11,8 +11,8 @@ pub mod pod;
 
 pub use proxy::{
     ArgumentCondition, AttributeClaim, AuditLevel, Authentication, ClientAuth, Effect, Elements, IdentityHeaders,
-    Introspection, Issuer, KeySource, Limits, Pinning, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, Size, TokenKind,
-    Transport, Upstream, ValueKind,
+    Introspection, Issuer, KeySource, Limits, Pinning, PrincipalMatch, ProxyConfig, Rate, Rates, Redact, Rule, Size,
+    TokenKind, Transport, Upstream, ValueKind,
 };
 pub use report::{
     AuthorizationServer, Handshake, HandshakeFailure, Leaf, LoginSupport, ProxyReport, RuleWarning, ServerInfo,

@@ -3,8 +3,7 @@
 //!
 //! Does not know what a policy says: [`crate::validate`] does, for each server.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cardea_api::v1alpha1::conditions::{Finding, settle};
@@ -26,9 +25,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::children::ServerKey;
+use crate::heard::{Key, key_of};
 use crate::metrics::Metrics;
-use crate::policy_users::{PolicyKey, PolicyUsers};
-use crate::publish::write_status;
+use crate::policy_users::PolicyUsers;
+use crate::publish::{LastWritten, write_status};
 use crate::{news, watches};
 
 /// Keeps a policy while servers use it.
@@ -36,13 +36,13 @@ pub const FINALIZER: &str = "cardea.dev/in-use";
 /// Owner of that one field. Under the name that writes statuses, each would take the other's back.
 const FINALIZER_MANAGER: &str = "cardea-policy-users";
 /// Servers listed by name in a status.
-const SERVERS_LISTED: usize = 100;
+pub(crate) const SERVERS_LISTED: usize = 100;
 /// Servers listed by name in a sentence.
 const SERVERS_NAMED: usize = 10;
 /// Pause before asking again who uses a policy while not all servers are known.
-const AT_START: Duration = Duration::from_millis(200);
+pub(crate) const AT_START: Duration = Duration::from_millis(200);
 /// Pause before what failed is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+pub(crate) const RETRY: Duration = Duration::from_secs(5);
 
 type Guarded = DeserializeGuard<McpAuthPolicy>;
 
@@ -51,7 +51,7 @@ type Guarded = DeserializeGuard<McpAuthPolicy>;
 pub struct AuthPolicies {
     store: Store<Guarded>,
     users: Arc<PolicyUsers>,
-    concerned: UnboundedSender<PolicyKey>,
+    concerned: UnboundedSender<Key>,
     /// Whether all policies that there are have been seen. The store's own word for it wakes only one of those who wait, and
     /// the controller is one.
     seen: watch::Receiver<bool>,
@@ -63,8 +63,7 @@ pub struct Keeper {
     recorder: Recorder,
     metrics: Metrics,
     users: Arc<PolicyUsers>,
-    /// What was written last, and of which object: the watch may be behind.
-    written: Mutex<HashMap<PolicyKey, (String, McpAuthPolicyStatus)>>,
+    written: LastWritten<McpAuthPolicyStatus>,
 }
 
 impl AuthPolicies {
@@ -80,7 +79,7 @@ impl AuthPolicies {
         let (concerned, wakes) = unbounded_channel();
         let (all_seen, seen) = watch::channel(false);
         let users = Arc::<PolicyUsers>::default();
-        let keeper = Keeper { client, recorder, metrics, users: users.clone(), written: Mutex::default() };
+        let keeper = Keeper { client, recorder, metrics, users: users.clone(), written: LastWritten::default() };
         let running = Arc::new(keeper).run(store.clone(), writer, all_seen, wakes, wake, stop);
         (Self { store, users, concerned, seen }, running)
     }
@@ -112,7 +111,7 @@ impl Keeper {
         store: Store<Guarded>,
         writer: reflector::store::Writer<Guarded>,
         all_seen: watch::Sender<bool>,
-        wakes: UnboundedReceiver<PolicyKey>,
+        wakes: UnboundedReceiver<Key>,
         wake: UnboundedSender<ServerKey>,
         stop: CancellationToken,
     ) {
@@ -127,7 +126,7 @@ impl Keeper {
                     all_seen.send_replace(true);
                 }
                 Event::Delete(policy) => {
-                    gone.written().remove(&key(policy));
+                    gone.written.forget(&key_of(policy));
                     gone.wake_users(policy, &wake);
                 }
                 Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
@@ -136,11 +135,9 @@ impl Keeper {
             // Neither who uses a policy nor what its status says changes what it means to a server.
             .predicate_filter(predicates::generation, Default::default())
             .inspect_ok(move |policy| changed.wake_users(policy, &wake_after));
-        let concerned = futures::stream::unfold(wakes, async |mut wakes| Some((wakes.recv().await?, wakes)))
-            .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
         Controller::for_stream(policies, store)
             .with_config(Config::default().concurrency(1))
-            .reconcile_on(concerned)
+            .reconcile_on(watches::named(wakes))
             .graceful_shutdown_on(async move { stop.cancelled().await })
             .run(reconcile, again, self)
             // What fails is told by `again`; a server may name a policy that is not there.
@@ -149,57 +146,46 @@ impl Keeper {
     }
 
     fn wake_users(&self, policy: &Guarded, wake: &UnboundedSender<ServerKey>) {
-        let key = key(policy);
+        let key = key_of(policy);
         for server in self.users.of(&key).unwrap_or_default() {
             let _ = wake.send((key.0.clone(), server));
         }
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<PolicyKey, (String, McpAuthPolicyStatus)>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Says that a policy may go, or that it may not yet.
-    async fn hold(&self, (namespace, name): &PolicyKey, uid: &str, held: bool) -> Result<(), kube::Error> {
+    async fn hold(&self, (namespace, name): &Key, uid: &str, held: bool) -> Result<(), kube::Error> {
         let finalizers = if held { vec![FINALIZER] } else { vec![] };
         // With the UID: one that is gone is not made anew.
         let body = json!({
             "apiVersion": McpAuthPolicy::api_version(&()), "kind": McpAuthPolicy::kind(&()),
             "metadata": {"name": name, "uid": uid, "finalizers": finalizers},
         });
-        self.metrics.wrote_policy("finalizer");
+        self.metrics.wrote_policy("McpAuthPolicy", "finalizer");
         Api::<Guarded>::namespaced(self.client.clone(), namespace)
             .patch(name, &PatchParams::apply(FINALIZER_MANAGER).force(), &Patch::Apply(body))
             .await?;
         Ok(())
     }
 
-    async fn publish(
-        &self,
-        key: &PolicyKey,
-        uid: &str,
-        policy: &McpAuthPolicy,
-        users: &[String],
-    ) -> Result<(), kube::Error> {
-        let last = self.written().get(key).filter(|(of, _)| of == uid).map(|(_, status)| status.clone());
-        let former = last.or_else(|| policy.status.clone()).unwrap_or_default();
+    async fn publish(&self, key: &Key, uid: &str, policy: &McpAuthPolicy, users: &[String]) -> Result<(), kube::Error> {
+        let former = self.written.of(key, uid).or_else(|| policy.status.clone()).unwrap_or_default();
         let next = status(policy, users, &former, Timestamp::now());
         if next == former {
             return Ok(());
         }
-        self.metrics.wrote_policy("status");
+        self.metrics.wrote_policy("McpAuthPolicy", "status");
         write_status(&Api::<Guarded>::namespaced(self.client.clone(), &key.0), &key.1, uid, &next).await?;
         if let (None, Some(held)) = (held(&former), held(&next)) {
             let reference = policy.object_ref(&());
             news::warn(&self.recorder, &reference, condition::DELETION_HELD, reasons::IN_USE, held).await;
         }
-        self.written().insert(key.clone(), (uid.to_owned(), next));
+        self.written.is(key, uid, next);
         Ok(())
     }
 }
 
 async fn reconcile(guarded: Arc<Guarded>, keeper: Arc<Keeper>) -> Result<Action, kube::Error> {
-    let (key, uid) = (key(&guarded), guarded.uid().unwrap_or_default());
+    let (key, uid) = (key_of(&guarded), guarded.uid().unwrap_or_default());
     let Some(users) = keeper.users.of(&key) else {
         // Only at the start, for as long as the first list of servers takes.
         return Ok(Action::requeue(AT_START));
@@ -236,13 +222,9 @@ fn again(policy: Arc<Guarded>, error: &kube::Error, _: Arc<Keeper>) -> Action {
     if matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422)) {
         return Action::requeue(RETRY);
     }
-    let (namespace, name) = key(&policy);
+    let (namespace, name) = key_of(&policy);
     tracing::warn!(namespace, policy = name, error = %watches::chain(error), "policy not kept");
     Action::requeue(RETRY)
-}
-
-fn key(policy: &Guarded) -> PolicyKey {
-    (policy.namespace().unwrap_or_default(), policy.name_any())
 }
 
 fn status(
@@ -274,7 +256,8 @@ fn status(
     }
 }
 
-fn names(users: &[String]) -> String {
+/// Few of many names, in a sentence.
+pub(crate) fn names(users: &[String]) -> String {
     let named = users.iter().take(SERVERS_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     match users.len().saturating_sub(SERVERS_NAMED) {
         0 => named,

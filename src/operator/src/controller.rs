@@ -20,6 +20,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_policies::AccessPolicies;
 use crate::apply::{Applier, ApplyError};
 use crate::auth_policies::AuthPolicies;
 use crate::build::{build, certificate};
@@ -33,7 +34,7 @@ use crate::news;
 use crate::observe::{self, Observed};
 use crate::policy_users::policy_of;
 use crate::publish::{Published, Publisher};
-use crate::status::{Outcome, status};
+use crate::status::{Outcome, status, told};
 use crate::validate::validate;
 use crate::watches::{self, SecretWatch, Watches};
 
@@ -56,8 +57,10 @@ pub struct Context {
     pub authority: Arc<Authority>,
     /// What the watches remember.
     pub watches: Watches,
-    /// Policies that several servers share.
+    /// What counts as evidence, for several servers.
     pub auth_policies: AuthPolicies,
+    /// Who may use what, of several servers.
+    pub access_policies: AccessPolicies,
     /// What proxies report.
     pub inquiry: Inquiry,
     /// Who signs ServiceAccount tokens.
@@ -112,6 +115,7 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .reflect(writer)
         .inspect_ok(move |event| {
             forgetting.auth_policies.hear(event);
+            forgetting.access_policies.hear(event);
             if let watcher::Event::Delete(server) = event {
                 forgetting.forget(&(server.namespace().unwrap_or_default(), server.name_any()), &remaining);
             }
@@ -210,6 +214,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         may_use_secrets,
         cluster_issuer: context.cluster_issuer.borrow().clone(),
         auth_policy,
+        governing: context.access_policies.of(&key, &server),
         server,
         namespace,
         name,
@@ -258,18 +263,21 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         }
     };
     let desired = build(&server, &material, &context.installation);
-    context.inquiry.follow(&key, targets(&observed, Some(&desired.configuration)));
-
     // apply: client required
     let applied = match applier.apply(desired, &observed.children).await {
         Ok(applied) => applied,
         Err(error) => {
+            context.inquiry.follow(&key, targets(&observed, None));
             context.publish(&observed, &Outcome::Failed(&error), now).await?;
             return Err(error.into());
         }
     };
 
+    // Only now can a proxy have it.
+    context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration)));
+
     // status: client required, to write it if it differs
+    context.access_policies.says(&key, told(&observed, &server));
     let outcome = Outcome::Applied { server: &server, material: &material, applied: &applied };
     let published = context.publish(&observed, &outcome, now).await?;
     context.metrics.reconciled(published.reason, started.elapsed());

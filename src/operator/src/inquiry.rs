@@ -24,6 +24,7 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 use crate::children::ServerKey;
 use crate::installation::Installation;
+use crate::nudge::Behind;
 
 /// What the proxies of a server answered last, by pod.
 pub type Answers = BTreeMap<String, Answer>;
@@ -56,7 +57,7 @@ const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// Pause between two rounds with a server that is well.
 const WELL: Duration = Duration::from_secs(30);
 /// First pause with one that is not; doubles up to [`WELL`].
-const UNWELL: Duration = Duration::from_secs(1);
+const UNWELL: Duration = Duration::from_millis(250);
 const OWN_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where reconciles say whom to ask, and find what was answered.
@@ -88,12 +89,13 @@ impl Inquiry {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned().unwrap_or_default()
     }
 
-    /// Runs until the last [`Inquiry`] is gone.
+    /// Runs until the last [`Inquiry`] is gone. `nudge` is told of pods whose configuration has not reached them.
     pub async fn run(
         self,
         mut commands: UnboundedReceiver<(ServerKey, Option<Targets>)>,
         identity: Identity,
         wake: UnboundedSender<ServerKey>,
+        nudge: UnboundedSender<Behind>,
     ) {
         let mut identity = identity;
         let mut followed: HashMap<ServerKey, Followed> = HashMap::new();
@@ -168,6 +170,11 @@ impl Inquiry {
                         pause
                     };
                     known.turn = Turn::Due(due.insert(server.clone(), pause));
+                    for (pod, answer) in &answers {
+                        if answer.is_behind(targets.configuration.as_deref()) {
+                            let _ = nudge.send((server.0.clone(), pod.clone()));
+                        }
+                    }
                     if self.replace(&server, &answers) {
                         let _ = wake.send(server);
                     }
@@ -212,6 +219,16 @@ struct Round {
 }
 
 impl Answer {
+    /// Whether it decides by another configuration, which the kubelet may not have brought yet.
+    fn is_behind(&self, configuration: Option<&str>) -> bool {
+        match self {
+            Self::Report(report) => {
+                report.rejected_config.is_none() && configuration.is_some_and(|wanted| report.configuration != wanted)
+            }
+            Self::Unreachable => false,
+        }
+    }
+
     fn is_well(&self, configuration: Option<&str>) -> bool {
         match self {
             Self::Report(report) => {
@@ -335,7 +352,8 @@ mod tests {
         let (inquiry, commands) = Inquiry::new();
         let (wake, mut wakes) = unbounded_channel();
         let identity = Identity::new(Arc::new(authority), &installation);
-        let running = tokio::spawn(inquiry.clone().run(commands, identity, wake));
+        let (nudge, _) = unbounded_channel();
+        let running = tokio::spawn(inquiry.clone().run(commands, identity, wake, nudge));
         let server = ("demo".to_owned(), "web".to_owned());
         let soon = Duration::from_millis(900);
 

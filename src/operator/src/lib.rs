@@ -4,6 +4,7 @@
 //! `validate`, `material`, `build` and `status` are pure; `observe` and `apply` are the only steps that talk to the API
 //! server, and no step talks to anything else: proxies are asked beside the reconcile, in [`inquiry`].
 
+pub mod access_policies;
 pub mod admin;
 pub mod apply;
 pub mod auth_policies;
@@ -12,12 +13,16 @@ pub mod build;
 pub mod children;
 pub mod cluster_issuer;
 pub mod controller;
+pub mod governance;
+pub mod heard;
 pub mod inquiry;
 pub mod installation;
 pub mod manifests;
 pub mod material;
 pub mod metrics;
 pub mod news;
+pub mod nudge;
+
 pub mod observe;
 pub mod ownership;
 pub mod pods;

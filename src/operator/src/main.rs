@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use cardea_operator::access_policies::AccessPolicies;
 use cardea_operator::admin::{self, Readiness};
 use cardea_operator::auth_policies::AuthPolicies;
 use cardea_operator::controller::{self, Context};
 use cardea_operator::inquiry::{Identity, Inquiry};
 use cardea_operator::installation::Installation;
 use cardea_operator::metrics::Metrics;
+use cardea_operator::nudge;
 use cardea_operator::publish::Publisher;
 use cardea_operator::watches::Watches;
 use cardea_operator::{authority, cluster_issuer, manifests};
@@ -201,15 +203,20 @@ async fn lead(
     let (publish, mut cluster_issuer) = watch::channel(None);
     tasks.spawn(cluster_issuer::follow(client.clone(), publish));
     let (inquiry, commands) = Inquiry::new();
-    tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake.clone()));
+    let (nudge, behind) = mpsc::unbounded_channel();
+    tasks.spawn(nudge::run(client.clone(), metrics.clone(), behind));
+    tasks.spawn(inquiry.clone().run(commands, Identity::new(authority.clone(), &installation), wake.clone(), nudge));
     let recorder =
         Recorder::new(client.clone(), Reporter { controller: "cardea-operator".to_owned(), instance: Some(instance) });
     let (auth_policies, kept) =
         AuthPolicies::new(client.clone(), recorder.clone(), metrics.clone(), wake.clone(), stop.clone());
     tasks.spawn(kept);
+    let (access_policies, kept) =
+        AccessPolicies::new(client.clone(), recorder.clone(), metrics.clone(), wake.clone(), stop.clone());
+    tasks.spawn(kept);
     // A server that is looked at before these are known would be found wanting, for a moment and for all to see.
     let issuer = tokio::time::timeout(LONGEST_WAIT_FOR_ISSUER, cluster_issuer.changed());
-    let known = future::join3(watches.start(tasks), auth_policies.known(), issuer);
+    let known = future::join4(watches.start(tasks), auth_policies.known(), access_policies.known(), issuer);
     tokio::select! {
         _ = known => readiness.set(true),
         () = stop.cancelled() => return Ok(()),
@@ -220,6 +227,7 @@ async fn lead(
         authority,
         watches,
         auth_policies,
+        access_policies,
         inquiry,
         cluster_issuer,
         metrics,

@@ -68,9 +68,14 @@ impl Metrics {
         self.writes.get_or_create(&Write { kind: "McpServer", verb: "status" }).inc();
     }
 
-    /// Counts a write of an McpAuthPolicy.
-    pub fn wrote_policy(&self, verb: &'static str) {
-        self.writes.get_or_create(&Write { kind: "McpAuthPolicy", verb }).inc();
+    /// Counts a write of a policy.
+    pub fn wrote_policy(&self, kind: &'static str, verb: &'static str) {
+        self.writes.get_or_create(&Write { kind, verb }).inc();
+    }
+
+    /// Counts a pod that was told to look at its configuration.
+    pub fn nudged(&self) {
+        self.writes.get_or_create(&Write { kind: "Pod", verb: "nudge" }).inc();
     }
 
     /// Counts a reconcile by its outcome: a reason.

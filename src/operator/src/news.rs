@@ -64,11 +64,10 @@ async fn publish(recorder: &Recorder, event: &Event, object: &ObjectReference) {
 }
 
 fn turned(before: &McpServerStatus, condition: &Condition) -> bool {
-    before
-        .conditions
-        .iter()
-        .find(|former| former.type_ == condition.type_)
-        .is_none_or(|former| former.status != condition.status || former.reason != condition.reason)
+    before.conditions.iter().find(|former| former.type_ == condition.type_).is_none_or(|former| {
+        let said_otherwise = condition.type_ == condition::TOOLS_PINNED && former.message != condition.message;
+        former.status != condition.status || former.reason != condition.reason || said_otherwise
+    })
 }
 
 fn is_news(condition: &Condition) -> bool {

@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt};
 
 use crate::children::{Children, Owner};
 use crate::cluster_issuer::ClusterIssuer;
+use crate::governance::Governing;
 use crate::inquiry::Answers;
 use crate::pods::Workload;
 
@@ -26,6 +27,8 @@ pub struct Observed {
     pub uid: String,
     /// The policy that it refers to for what counts as evidence; none if there is no such policy, or none is named.
     pub auth_policy: Option<Arc<McpAuthPolicy>>,
+    /// The policies that govern it.
+    pub governing: Governing,
     /// What exists of it.
     pub children: Children,
     /// Its Deployment and pods.

@@ -1,91 +1,39 @@
 //! Which server uses which McpAuthPolicy, learnt from the watch on the servers. Pure: what is heard goes in, the policies
 //! concerned come out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 
 use cardea_api::v1alpha1::McpServer;
-use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
-use crate::children::ServerKey;
-
-/// Namespace and name of a policy.
-pub type PolicyKey = (String, String);
+use crate::heard::{Heard, Key};
 
 /// Who uses which policy.
 #[derive(Default)]
-pub struct PolicyUsers(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    policy_of: BTreeMap<ServerKey, String>,
-    /// Servers known before a list that it has not brought yet.
-    unlisted: BTreeSet<ServerKey>,
-    /// Whether a list was brought to its end: before, that nobody is known to use a policy means nothing.
-    complete: bool,
-}
+pub struct PolicyUsers(Heard<String>);
 
 impl PolicyUsers {
     /// Takes in what the watch on the servers tells. Gives the policies whose users are others now.
-    pub fn hear(&self, event: &Event<DeserializeGuard<McpServer>>) -> BTreeSet<PolicyKey> {
-        let mut known = self.known();
-        match event {
-            Event::Init => {
-                known.unlisted = known.policy_of.keys().cloned().collect();
-                BTreeSet::new()
-            }
-            Event::InitApply(server) | Event::Apply(server) => {
-                let key = key(server);
-                known.unlisted.remove(&key);
-                match &server.0 {
-                    Ok(server) => known.set(key, policy_of(server)),
-                    // What it asks for now nobody knows; what it runs with is the former.
-                    Err(_) => BTreeSet::new(),
-                }
-            }
-            Event::Delete(server) => known.set(key(server), None),
-            Event::InitDone => {
-                let gone = std::mem::take(&mut known.unlisted);
-                known.complete = true;
-                gone.into_iter().flat_map(|server| known.set(server, None)).collect()
-            }
-        }
+    pub fn hear(&self, event: &Event<DeserializeGuard<McpServer>>) -> BTreeSet<Key> {
+        let changes = self.0.hear(event, |server, former| match &server.0 {
+            Ok(server) => policy_of(server),
+            // What it asks for now nobody knows; what it runs with is the former.
+            Err(_) => former.cloned(),
+        });
+        let concerned = changes.into_iter().flat_map(|change| {
+            let policies = change.before.into_iter().chain(change.now);
+            policies.map(move |policy| (change.key.0.clone(), policy))
+        });
+        concerned.collect()
     }
 
     /// Names of the servers that use a policy; none while not all servers are known.
-    pub fn of(&self, (namespace, policy): &PolicyKey) -> Option<Vec<String>> {
-        let known = self.known();
-        let neighbours = known.policy_of.range((namespace.clone(), String::new())..);
-        let users = neighbours
-            .take_while(|((space, _), _)| space == namespace)
-            .filter(|(_, used)| *used == policy)
-            .map(|((_, server), _)| server.clone());
-        known.complete.then(|| users.collect())
+    pub fn of(&self, (namespace, policy): &Key) -> Option<Vec<String>> {
+        let servers = self.0.of_namespace(namespace).into_iter();
+        let users = servers.filter(|(_, used)| used == policy).map(|(server, _)| server);
+        self.0.is_complete().then(|| users.collect())
     }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn set(&mut self, server: ServerKey, policy: Option<String>) -> BTreeSet<PolicyKey> {
-        let namespace = server.0.clone();
-        let former = match policy.clone() {
-            Some(policy) => self.policy_of.insert(server, policy),
-            None => self.policy_of.remove(&server),
-        };
-        if former == policy {
-            return BTreeSet::new();
-        }
-        former.into_iter().chain(policy).map(|policy| (namespace.clone(), policy)).collect()
-    }
-}
-
-fn key(server: &DeserializeGuard<McpServer>) -> ServerKey {
-    (server.namespace().unwrap_or_default(), server.name_any())
 }
 
 /// The policy that a server names.
@@ -108,7 +56,7 @@ mod tests {
         .unwrap()
     }
 
-    fn policies(names: &[&str]) -> BTreeSet<PolicyKey> {
+    fn policies(names: &[&str]) -> BTreeSet<Key> {
         names.iter().map(|name| ("n".to_owned(), (*name).to_owned())).collect()
     }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::children::ServerKey;
+use crate::heard::Key;
 use crate::metrics::Metrics;
 use crate::news;
 use crate::observe::Observed;
@@ -122,6 +123,36 @@ where
         )
         .await?;
     Ok(())
+}
+
+/// The statuses of a kind that were written last, and of which object each: the watch may be behind.
+pub(crate) struct LastWritten<S>(Mutex<HashMap<Key, (String, S)>>);
+
+impl<S> Default for LastWritten<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Clone> LastWritten<S> {
+    /// That of the object with this UID.
+    pub(crate) fn of(&self, key: &Key, uid: &str) -> Option<S> {
+        self.lock().get(key).filter(|(of, _)| of == uid).map(|(_, status)| status.clone())
+    }
+
+    /// Remembers one.
+    pub(crate) fn is(&self, key: &Key, uid: &str, status: S) {
+        self.lock().insert(key.clone(), (uid.to_owned(), status));
+    }
+
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (String, S)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn key(observed: &Observed) -> ServerKey {

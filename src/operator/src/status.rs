@@ -3,7 +3,9 @@
 
 mod findings;
 mod logins;
+mod rules;
 mod summary;
+mod tools;
 
 use cardea_api::v1alpha1::conditions::{Finding, settle};
 use cardea_api::v1alpha1::reasons::{self, condition};
@@ -22,6 +24,8 @@ use crate::inquiry::Answer;
 use crate::material::Material;
 use crate::observe::Observed;
 use crate::validate::{Rejection, ValidatedServer};
+
+pub use rules::told;
 
 /// How a reconcile ended.
 pub enum Outcome<'a> {
@@ -57,6 +61,11 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
             describe(&mut status, observed, server, material);
             let mut found = findings::applied(observed, server, material, &applied.configuration);
             found.push(logins::login_ready(&status.issuers, &observed.auth_at()));
+            let known = introduction(observed).map(|info| info.tools.as_slice());
+            found.extend(tools::pinned(server.pinning.as_ref(), known));
+            status.proxies = rules::proxies(observed, &applied.configuration);
+            status.warnings = rules::own_warnings(observed);
+            status.access_policies = server.policies.keys().cloned().collect();
             if was_not_asked_yet(observed) {
                 // Only after a start: what was found before it says more than that nobody was asked.
                 found.retain(|finding| {
@@ -127,11 +136,7 @@ fn tool(told: &contract::Tool) -> Tool {
         contract::ToolFlag::ControlCharacters => ToolFlag::ControlCharacters,
         contract::ToolFlag::NameTwice => ToolFlag::NameTwice,
     };
-    Tool {
-        name: told.name.clone(),
-        digest: Some(told.digest.clone()),
-        flags: told.flags.iter().map(flag).collect(),
-    }
+    Tool { name: told.name.clone(), digest: Some(told.digest.clone()), flags: told.flags.iter().map(flag).collect() }
 }
 
 fn ways_in(authentication: &Authentication) -> String {

@@ -5,11 +5,15 @@ mod access;
 mod authentication;
 mod limits;
 mod posture;
+mod provable;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, PinningMode, Secret, TransportType, Workload};
+use cardea_api::v1alpha1::{
+    AuditLevel, ClientAuth, McpServerSpec, PinningMode, RuleWarning, Secret, TransportType, Workload,
+};
 use cardea_contract as contract;
 use cardea_contract::pod;
 use cardea_policy::Redaction;
@@ -57,6 +61,8 @@ pub struct ValidatedServer {
     pub rules: Vec<contract::Rule>,
     /// The McpAccessPolicies whose rules are among them, each with its generation.
     pub policies: BTreeMap<String, i64>,
+    /// What of these has no effect on this server, by the policy's name.
+    pub policy_warnings: BTreeMap<String, Vec<RuleWarning>>,
     /// What its tools must be like.
     pub pinning: Option<contract::Pinning>,
     /// Who reaches the proxy.
@@ -142,6 +148,17 @@ impl Rejection {
         }
     }
 
+    fn unaccepted_policy(name: &str, problem: &str) -> Self {
+        Self {
+            condition: condition::POLICY_READY,
+            reason: reasons::POLICY_NOT_ACCEPTED,
+            message: format!(
+                "the McpAccessPolicy {name:?} governs this server and makes no sense, so the server is left as it is: {problem}"
+            ),
+            stalled: false,
+        }
+    }
+
     fn missing_ca(condition: &'static str, field: &str, name: &str) -> Self {
         Self {
             condition,
@@ -153,6 +170,8 @@ impl Rejection {
         }
     }
 }
+
+pub use access::policy_rules;
 
 const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
@@ -219,7 +238,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
             observed.auth_at()
         )));
     }
-    let rules = access::rules(spec, &authentication, &observed.auth_at())?;
+    let ruled = access::rules(observed, &authentication)?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
     check_secrets(&spec.secrets, &workload)?;
@@ -258,8 +277,9 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         posture: posture::of(spec, &authentication),
         authentication,
         proxy_secrets: observed.auth().map(authentication::proxy_secrets).unwrap_or_default(),
-        rules,
-        policies: BTreeMap::new(),
+        rules: ruled.rules,
+        policies: ruled.policies,
+        policy_warnings: ruled.warnings,
         pinning: pinning(spec),
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),

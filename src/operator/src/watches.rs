@@ -16,11 +16,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::children::{Child, ChildIndex, Kind, MANAGED_BY, SERVER_LABEL, ServerKey};
@@ -329,6 +330,15 @@ fn is_forbidden(error: &watcher::Error) -> bool {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))
             if status.code == 403
     )
+}
+
+/// References to the objects that a channel names.
+pub(crate) fn named<K>(names: UnboundedReceiver<(String, String)>) -> impl Stream<Item = ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let all = futures::stream::unfold(names, async |mut names| Some((names.recv().await?, names)));
+    all.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace))
 }
 
 /// An error with its sources, as one line. Those that it repeats itself are told once.

@@ -79,6 +79,7 @@ pub struct ScopeBundle {
 #[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
 #[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there"))]
 #[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\\\' (RFC 6749), and not offline_access, which permits nothing"))]
+#[x_kube(validation = Rule::new("!self.name.contains('/')").message("rules[].name has no '/', which stands between a policy and its rule in audit lines: choose another name, as in read-only"))]
 pub struct AccessRule {
     /// Name of the rule in audit lines.
     #[schemars(length(min = 1, max = 63))]

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{Access, LocalRef};
 
@@ -46,11 +47,48 @@ pub struct McpAccessPolicySpec {
 
     /// Selects the McpServers of this namespace that the policy governs, by their labels. An empty selector selects all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector")]
     pub selector: Option<LabelSelector>,
 
     /// The rules. While they make no sense the last that did stay in force.
     #[serde(flatten)]
     pub access: Access,
+}
+
+/// A label selector of Kubernetes, with the bounds that its own schema lacks.
+fn selector(_: &mut SchemaGenerator) -> Schema {
+    let label = json!({"type": "string", "maxLength": 63});
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that a server must have, with these values.",
+                "type": "object", "maxProperties": 16, "additionalProperties": label,
+            },
+            "matchExpressions": {
+                "description": "What else must hold of its labels: all of these.",
+                "type": "array", "maxItems": 16,
+                "items": {
+                    "type": "object", "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"description": "The label.", "type": "string", "minLength": 1, "maxLength": 317},
+                        "operator": {
+                            "description": "How its value relates to `values`.",
+                            "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "Values, for In and NotIn alone.",
+                            "type": "array", "maxItems": 32, "items": label,
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "message": "selector.matchExpressions[]: In and NotIn need values, Exists and DoesNotExist have none, as in {key: team, operator: In, values: [payments]}",
+                    }],
+                },
+            },
+        },
+    })
 }
 
 /// What became of the policy.
@@ -102,7 +140,8 @@ pub struct RuleWarning {
     pub server: Option<String>,
 
     /// Name of the rule.
-    pub rule: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 
     /// What it is, and what helps.
     pub message: String,

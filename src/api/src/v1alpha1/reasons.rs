@@ -18,6 +18,10 @@ pub mod condition {
     pub const VERIFIED: &str = "Verified";
     /// A client that has never been here could log in at every authorization server. Ready does not wait for it.
     pub const LOGIN_READY: &str = "LoginReady";
+    /// The tools are as they were approved. Ready does not wait for it.
+    pub const TOOLS_PINNED: &str = "ToolsPinned";
+    /// Every proxy that is concerned decides by the newest version (McpAccessPolicy).
+    pub const IN_FORCE: &str = "InForce";
     /// Nothing unsafe was opened.
     pub const HARDENED: &str = "Hardened";
     /// All of the above.
@@ -30,7 +34,7 @@ pub mod condition {
     pub const DELETION_HELD: &str = "DeletionHeld";
 
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 15] = [
         ACCEPTED,
         CERTIFICATE_READY,
         SECRETS_READY,
@@ -39,6 +43,8 @@ pub mod condition {
         WORKLOAD_AVAILABLE,
         VERIFIED,
         LOGIN_READY,
+        TOOLS_PINNED,
+        IN_FORCE,
         HARDENED,
         READY,
         RECONCILING,
@@ -83,6 +89,14 @@ pub const CONFIG_REJECTED: &str = "ConfigRejected";
 pub const ISSUER_UNREACHABLE: &str = "IssuerUnreachable";
 /// The McpAuthPolicy that the spec names does not exist.
 pub const POLICY_NOT_FOUND: &str = "PolicyNotFound";
+/// An McpAccessPolicy that governs the server makes no sense, and no version before it is known.
+pub const POLICY_NOT_ACCEPTED: &str = "PolicyNotAccepted";
+/// Every tool is as it was approved.
+pub const TOOLS_AS_APPROVED: &str = "AsApproved";
+/// A tool is not as it was approved, or was not.
+pub const TOOLS_CHANGED: &str = "ToolsChanged";
+/// Nothing says what tools must be like.
+pub const NOT_PINNED: &str = "NotPinned";
 /// McpServers use it.
 pub const IN_USE: &str = "InUse";
 /// Clients can register and log in.
@@ -127,7 +141,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 39] = [
+pub const ALL: [&str; 43] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -146,6 +160,10 @@ pub const ALL: [&str; 39] = [
     CONFIG_REJECTED,
     ISSUER_UNREACHABLE,
     POLICY_NOT_FOUND,
+    POLICY_NOT_ACCEPTED,
+    TOOLS_AS_APPROVED,
+    TOOLS_CHANGED,
+    NOT_PINNED,
     IN_USE,
     LOGIN_POSSIBLE,
     NO_PKCE,

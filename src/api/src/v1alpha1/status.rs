@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RuleWarning;
+
 /// What became of the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +46,11 @@ pub struct McpServerStatus {
     /// McpAccessPolicies that govern the server, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access_policies: Vec<String>,
+
+    /// What of `spec.access.rules` does not fit the tools that the server has, the first 100. What of a policy does not stands
+    /// in the policy's status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<RuleWarning>,
 
     /// The certificate in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]

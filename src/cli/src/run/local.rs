@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer, reasons};
+use cardea_api::v1alpha1::{McpServer, reasons};
 use cardea_contract::ProxyConfig;
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
@@ -17,6 +17,7 @@ use cardea_pki::{SpiffeId, TrustDomain};
 
 use super::Flags;
 use super::folder::Folder;
+use crate::manifest::Policies;
 
 /// Where and for whom a manifest runs.
 pub(crate) struct Local {
@@ -74,12 +75,7 @@ impl Local {
     ///
     /// # Errors
     /// What is wrong, or what only a cluster has.
-    pub(crate) fn fit(
-        &self,
-        mut server: McpServer,
-        auth_policy: Option<McpAuthPolicy>,
-        generation: i64,
-    ) -> anyhow::Result<Fit> {
+    pub(crate) fn fit(&self, mut server: McpServer, policies: Policies, generation: i64) -> anyhow::Result<Fit> {
         server.metadata.generation = Some(generation);
         let authorities = self.config_maps.iter();
         let authorities = authorities.map(|(name, folder)| (name.clone(), read(folder, "ca.crt").ok())).collect();
@@ -87,7 +83,8 @@ impl Local {
             namespace: self.namespace.clone(),
             name: server.metadata.name.clone().unwrap_or_default(),
             uid: "local".into(),
-            auth_policy: auth_policy.map(Arc::new),
+            auth_policy: policies.auth,
+            governing: policies.governing,
             children: BTreeMap::default(),
             workload: Default::default(),
             answers: Default::default(),

@@ -70,7 +70,7 @@ pub(super) fn carried(former: &[Condition], found: &[Finding]) -> Vec<Condition>
         .collect()
 }
 
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     condition::READY,
     condition::ACCEPTED,
     condition::CERTIFICATE_READY,
@@ -80,6 +80,7 @@ const ORDER: [&str; 12] = [
     condition::WORKLOAD_AVAILABLE,
     condition::VERIFIED,
     condition::LOGIN_READY,
+    condition::TOOLS_PINNED,
     condition::HARDENED,
     condition::RECONCILING,
     condition::STALLED,
