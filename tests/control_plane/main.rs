@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value without the member gives null, and a test may fail")]
 
+mod access_policies;
 mod auth_policies;
 mod bed;
 mod children;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let missing = cluster::tier().is_none().then_some("no cluster was started (`make test` does)");
     let bed = bed::Bed::lazily();
     let trials = [
+        access_policies::trials(&bed, &runtime),
         auth_policies::trials(&bed, &runtime),
         children::trials(&bed, &runtime),
         lifecycle::trials(&bed, &runtime),

@@ -26,7 +26,7 @@ pub struct Access {
 /// A scope and what it stands for: a rule that names it permits this, and no more, to tokens that have the scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.scope.matches('^[!#-\\[\\]-~]{1,128}$') && self.scope != 'offline_access'").message("scopeBundles[].scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing"))]
+#[x_kube(validation = Rule::new("self.scope.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && self.scope != 'offline_access'").message("scopeBundles[].scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing"))]
 #[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("scopeBundles[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a bundle of their own"))]
 pub struct ScopeBundle {
     /// The scope, as in `filesystem-read`.
