@@ -17,15 +17,15 @@ const EVENT: &str = "data: {\"method\":\"notifications/progress\"}\n\n";
 /// Seconds by which the proxy lets clocks differ.
 const LEEWAY: u64 = 30;
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn get() -> Request<Full<Bytes>> {
+pub(crate) fn get() -> Request<Full<Bytes>> {
     Request::get("/mcp").header("host", "mcp.test").body(Full::default()).unwrap()
 }
 
-fn listen() -> Request<Full<Bytes>> {
+pub(crate) fn listen() -> Request<Full<Bytes>> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},

@@ -17,6 +17,7 @@ mod challenges;
 mod claims;
 mod conditions;
 mod doors;
+mod ends;
 mod examples;
 mod identity;
 mod introspection;

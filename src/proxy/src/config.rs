@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use cardea_contract::{ProxyConfig, TokenKind, pod};
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::authn::jwks::KeySourceError;
 use crate::authn::{self, Means, StaticTokens, TrustedIssuer};
-use crate::identity::PlainHeaders;
+use crate::identity::{PlainHeaders, unix_now};
 use crate::limits::callers::Callers;
 use crate::metadata::Endpoint;
 use crate::reload::{Reload, Seen};
@@ -88,7 +89,11 @@ impl Snapshot {
     fn compile(bytes: &[u8], former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
         let config: ProxyConfig = serde_json::from_slice(bytes).map_err(|error| ConfigError::Parse(place(&error)))?;
         validate(&config)?;
-        let policy = Policy::compile(&config.rules)?;
+        Self::of(config, crate::tls::hex(&Sha256::digest(bytes)), former, means)
+    }
+
+    fn of(config: ProxyConfig, digest: String, former: Option<&Self>, means: &Means) -> Result<Self, ConfigError> {
+        let policy = Policy::compile_at(&config.rules, now())?;
         let endpoint = Endpoint::new(&config, policy.least_scopes())?;
         let redaction = Redaction::compile(&config.redact)?;
         let identity_headers = match &config.identity_headers {
@@ -115,7 +120,6 @@ impl Snapshot {
             Some(former) if former.limits == config.limits => former.clone(),
             _ => Arc::new(Callers::new(config.limits)),
         };
-        let digest = crate::tls::hex(&Sha256::digest(bytes));
         Ok(Self { config, digest, policy, redaction, identity_headers, endpoint, callers, issuers, static_tokens })
     }
 }
@@ -216,6 +220,28 @@ impl ConfigStore {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).rejected()
     }
 
+    /// Time until a rule comes to its end, if one does.
+    pub(crate) fn until_an_end(&self) -> Option<Duration> {
+        let end = Duration::from_secs(u64::try_from(self.current().policy.until()?).unwrap_or_default());
+        Some(end.saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    /// Puts the rules in force that are left, if one has come to its end: also while the newest file is not in force. True
+    /// if it did.
+    pub(crate) fn end_rules(&self) -> bool {
+        // While it is looked at, nothing else is put in force.
+        let _seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        if current.policy.until().is_none_or(|end| end > now()) {
+            return false;
+        }
+        match Snapshot::of(current.config.clone(), current.digest.clone(), Some(&current), &self.means) {
+            Ok(snapshot) => self.current.store(Arc::new(snapshot)),
+            Err(error) => tracing::error!(error = reason(&error), "a rule stays beyond its end"),
+        }
+        true
+    }
+
     /// Folder to watch: kubelet swaps a symlink beside the file, not the file.
     pub(crate) fn folder(&self) -> PathBuf {
         self.path.parent().map(Path::to_path_buf).unwrap_or_default()
@@ -236,6 +262,11 @@ impl ConfigStore {
             Ok(())
         })
     }
+}
+
+/// Seconds since 1970, as rules have them.
+fn now() -> i64 {
+    i64::try_from(unix_now()).unwrap_or(i64::MAX)
 }
 
 /// An error with its sources in one bounded line.

@@ -34,7 +34,8 @@ impl Watch {
         let changed = Arc::new(Notify::new());
         let _watcher = self.watch(&changed);
         loop {
-            let heard = tokio::time::timeout(self.poll, changed.notified()).await.is_ok();
+            let pause = self.config.until_an_end().map_or(self.poll, |left| left.clamp(SETTLE, self.poll));
+            let heard = tokio::time::timeout(pause, changed.notified()).await.is_ok();
             if heard {
                 tokio::time::sleep(SETTLE).await;
             }
@@ -81,6 +82,10 @@ impl Watch {
                 self.metrics.config_reload(Outcome::Failed);
                 tracing::error!(reason, "configuration rejected; the former stays in force");
             }
+        }
+        if self.config.end_rules() {
+            self.changes.send_replace(());
+            tracing::info!("a rule has come to its end");
         }
         match self.config.current().static_tokens.as_ref().map(|tokens| tokens.reload()) {
             None | Some(Reload::Unchanged) => {}
