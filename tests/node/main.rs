@@ -11,6 +11,7 @@ mod network;
 mod operator;
 mod pod;
 mod pods;
+mod propagation;
 mod reload;
 mod rollout;
 mod secrets;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
             }),*]
         };
     }
+    if cluster::setting("CARDEA_BENCH").is_some() {
+        return trials::conclude(trials![propagation::figures], missing);
+    }
     let trials = trials![
         demo::the_demo_passes,
         secrets::they_reach_the_server_alone_and_follow_their_source,
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         rollout::a_crashing_server_is_named,
         reload::rules_change_in_the_running_proxy,
         reload::a_certificate_changes_under_load,
+        propagation::a_revoked_grant_is_refused_and_nothing_restarts,
         network::the_server_reaches_what_the_manifest_opens,
         network::the_proxy_alone_is_reached_and_by_declared_peers_alone,
         pod::it_is_restricted_and_has_no_token,
