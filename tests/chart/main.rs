@@ -2,6 +2,7 @@
 //! tests, what a real API server makes of them. Needs `helm` on the PATH, and for the latter `kubectl`.
 #![cfg(test)]
 
+mod admission;
 mod cluster;
 mod drift;
 mod operator;

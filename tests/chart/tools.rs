@@ -97,6 +97,12 @@ pub(crate) fn kubectl_refused(arguments: &[&str], input: &str) -> String {
     fail(Command::new("kubectl").args(arguments), Some(input))
 }
 
+/// The standard output of kubectl, which reads `input`, or what it says when it fails.
+pub(crate) fn kubectl_try(arguments: &[&str], input: &str) -> Result<String, String> {
+    let (succeeded, out, err) = output(Command::new("kubectl").args(arguments), Some(input));
+    if succeeded { Ok(out) } else { Err(err) }
+}
+
 /// An object of the cluster, or why there is none.
 pub(crate) fn object(arguments: &[&str]) -> Result<Value, String> {
     let (succeeded, out, err) =
@@ -150,7 +156,8 @@ pub(crate) fn cluster() -> Option<MutexGuard<'static, ()>> {
     for release in ["cardea", "cardea-crds"] {
         succeed(&mut helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found", "--wait"]), None);
     }
-    kubectl(&["delete", "crd", "mcpservers.cardea.dev", "mcpauthpolicies.cardea.dev", "--ignore-not-found"]);
+    let crds = ["mcpservers.cardea.dev", "mcpauthpolicies.cardea.dev", "mcpaccesspolicies.cardea.dev"];
+    kubectl(&[&["delete", "crd", "--ignore-not-found"][..], &crds].concat());
     kubectl(&["delete", "namespace", SYSTEM, "tools", "elsewhere", "--ignore-not-found"]);
     Some(turn)
 }
