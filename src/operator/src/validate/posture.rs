@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use cardea_api::v1alpha1::{AccessRule, AuditLevel, Effect, McpServerSpec};
+use cardea_api::v1alpha1::{AuditLevel, McpServerSpec};
 use cardea_contract as contract;
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-/// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in the manifest.
-pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication) -> Vec<String> {
+/// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in a manifest: `rules` are those
+/// of the policies too.
+pub(super) fn of(
+    spec: &McpServerSpec,
+    authentication: &contract::Authentication,
+    rules: &[contract::Rule],
+) -> Vec<String> {
     let network = spec.network.clone().unwrap_or_default();
     // However it is spelled, and whatever little is taken out of it.
     let everywhere = |block: &IPBlock| block.cidr.rsplit('/').next().is_some_and(|prefix| prefix.parse() == Ok(0));
@@ -26,17 +31,16 @@ pub(super) fn of(spec: &McpServerSpec, authentication: &contract::Authentication
         })
     };
     let every_name = |glob: &str| glob.contains('*') && glob.chars().all(|letter| matches!(letter, '*' | '?'));
-    let rules = spec.access.as_ref().map(|access| access.rules.as_slice()).unwrap_or_default();
-    let all_to_all = |globs: fn(&AccessRule) -> &[String]| {
+    let anybody = |principal: &contract::PrincipalMatch| {
+        matches!(principal, contract::PrincipalMatch::AnyAuthenticated | contract::PrincipalMatch::Anonymous)
+    };
+    let all_to_all = |globs: fn(&contract::Rule) -> &[String]| {
         rules.iter().any(|rule| {
-            rule.effect.unwrap_or_default() == Effect::Allow
+            rule.effect == contract::Effect::Allow
                 && rule.arguments.is_empty()
                 && rule.when.is_none()
                 && globs(rule).iter().any(|glob| every_name(glob))
-                && rule
-                    .principals
-                    .iter()
-                    .any(|principal| principal.any_authenticated.or(principal.anonymous) == Some(true))
+                && rule.principals.iter().any(anybody)
         })
     };
     let fetches_keys = |issuer: &contract::Issuer| !matches!(issuer.keys, contract::KeySource::Inline { .. });
@@ -67,7 +71,9 @@ mod tests {
         if let Some(members) = spec.as_object_mut() {
             members.insert("source".into(), json!({"image": {"ref": "registry.example/server:1"}}));
         }
-        of(&serde_json::from_value(spec).unwrap(), &contract::Authentication::default())
+        let spec: McpServerSpec = serde_json::from_value(spec).unwrap();
+        let rules = spec.access.as_ref().map(|access| super::super::words::rules(access, "").unwrap());
+        of(&spec, &contract::Authentication::default(), &rules.unwrap_or_default())
     }
 
     #[test]
