@@ -247,7 +247,8 @@ fn status(
         .filter(|(server, told)| told.has_proxies && enforced(server) < generation)
         .map(|(server, _)| (*server).clone())
         .collect();
-    let found = [accepted(reach, warnings.len()), in_force(reach, &behind)];
+    let (accepted, in_force) = (accepted(reach, warnings.len()), in_force(reach, &behind));
+    let found = [&summary(&accepted, &in_force)[..], &[accepted, in_force]].concat();
     warnings.truncate(WARNINGS_LISTED);
     McpAccessPolicyStatus {
         observed_generation: generation,
@@ -291,6 +292,21 @@ fn in_force(reach: &Reach, behind: &[String]) -> Finding {
     }
 }
 
+/// The three that every kstatus reader knows.
+fn summary(accepted: &Finding, in_force: &Finding) -> [Finding; 3] {
+    let (stalled, ready) = (accepted.status != Some(true), in_force.status == Some(true));
+    let why = if stalled { accepted } else { in_force };
+    let state = |kind, on: bool| {
+        let (reason, message) = if on { (why.reason, why.message.as_str()) } else { (reasons::SETTLED, "") };
+        Finding::new(kind, Some(on), reason, message)
+    };
+    [
+        Finding::new(condition::READY, Some(!stalled && ready), why.reason, why.message.clone()),
+        state(condition::RECONCILING, !stalled && !ready),
+        state(condition::STALLED, stalled),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +339,8 @@ mod tests {
             assert_eq!(word(&of(b.clone()), condition::IN_FORCE).0, expected, "{b:?}");
         }
         assert!(word(&of(told(None)), condition::IN_FORCE).1.ends_with("of b"));
+        assert_eq!(word(&of(told(None)), condition::RECONCILING).0, "True");
+        assert_eq!(word(&of(told(Some(3))), condition::READY).0, "True");
         assert_eq!(of(told(Some(2))).servers[1].generation, Some(2));
         assert_eq!(of(Told::default()).warnings.len(), 1);
     }
@@ -332,6 +350,7 @@ mod tests {
         let of = |in_force| {
             let reach = Reach { problem: Some("spec.rules: bad".into()), in_force, ..Reach::default() };
             let status = status("p", Some(3), &reach, |_| Told::default(), &Default::default(), Timestamp::UNIX_EPOCH);
+            assert_eq!(word(&status, condition::STALLED).0, "True");
             word(&status, condition::ACCEPTED)
         };
         assert_eq!(of(Some(2)), ("False".into(), "spec.rules: bad; generation 2 stays in force".into()));

@@ -99,8 +99,8 @@ pub struct McpAccessPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions: Accepted, whether the rules make sense; and InForce, whether every proxy of every server that is governed
-    /// decides by this generation.
+    /// Conditions: Accepted, whether the rules make sense; InForce, whether every proxy of every server that is governed
+    /// decides by this generation; and the summary Ready, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
