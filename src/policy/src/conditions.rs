@@ -5,11 +5,13 @@
 //! Does not know whose rule it is part of.
 
 mod operators;
+mod reach;
 
 use cardea_contract::{ArgumentCondition, Elements};
 use serde_json::{Map, Value};
 
 use self::operators::Operator;
+pub(crate) use self::reach::{Declared, Reach, Unfit, Why};
 use crate::pointer::{Step, steps};
 use crate::text::look_alike;
 

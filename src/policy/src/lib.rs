@@ -12,6 +12,7 @@ mod redaction;
 mod rules;
 mod scopes;
 mod text;
+mod tools;
 mod uri;
 mod when;
 
@@ -20,4 +21,5 @@ pub use decision::{Action, Arguments, Catalog, Denial, DenialReason, Permit};
 pub use principal::{Evidence, Principal};
 pub use redaction::{Redaction, RedactionError};
 pub use rules::{ButFor, CompileError, Explanation, Look, Policy};
+pub use tools::{Mirror, ToolDefinition, rule_warnings};
 pub use when::WhenError;

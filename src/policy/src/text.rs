@@ -19,6 +19,14 @@ pub(crate) fn look_alike(name: &str, other: &str) -> bool {
     folded(name) == folded(other)
 }
 
+/// Whether it stands in a text without being seen: format characters, tags, private use, but neither controls nor what
+/// ends a line.
+pub(crate) fn is_invisible(letter: char) -> bool {
+    !letter.is_control()
+        && (is_unseen(letter)
+            || matches!(letter, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}'))
+}
+
 /// Controls, line ends and what changes how a text looks, or nothing that can be seen (Unicode: Cc, Cf, Zl, Zp and
 /// `Default_Ignorable_Code_Point`).
 fn is_unseen(letter: char) -> bool {
