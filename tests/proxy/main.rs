@@ -28,6 +28,8 @@ mod limits;
 mod lists;
 mod logins;
 mod messages;
+mod mirrors;
+mod pinning;
 mod reload;
 mod report;
 mod requests;

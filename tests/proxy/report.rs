@@ -23,11 +23,23 @@ async fn the_report_says_what_is_in_force() {
     assert!(report["leaf"]["notAfter"].as_i64().unwrap() > 1_800_000_000);
     let digest: String = sha2::Sha256::digest(&world.authority.pem).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(report["trustBundle"], digest);
+    let tool = |definition: &str| {
+        let digest: String = sha2::Sha256::digest(definition).iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({
+            "name": serde_json::from_str::<serde_json::Value>(definition).unwrap()["name"],
+            "digest": format!("sha256:{digest}")
+        })
+    };
     assert_eq!(
         report["handshake"],
         json!({"succeeded": {
             "name": "double", "version": "1", "protocolVersion": "2025-11-25",
-            "tools": ["echo", "get_a", "get_secret", "hidden"]
+            "tools": [
+                tool(r#"{"inputSchema":{"type":"object"},"name":"echo"}"#),
+                tool(r#"{"name":"get_a"}"#),
+                tool(r#"{"name":"get_secret"}"#),
+                tool(r#"{"name":"hidden"}"#),
+            ]
         }})
     );
     // It reads as what the contract says.
@@ -116,8 +128,11 @@ async fn a_server_of_the_modern_era_is_discovered() {
         assert_eq!(seen.header("mcp-method"), message["method"].as_str().unwrap());
         Reply::json(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
     });
-    let expected = json!({"name": "new[31m", "version": "2", "protocolVersion": "2026-07-28", "tools": ["a", "b"]});
-    assert_eq!(world.report().await["handshake"]["succeeded"], expected);
+    let told = world.report().await["handshake"]["succeeded"].clone();
+    let names: Vec<_> = told["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!((&told["name"], &told["version"]), (&json!("new[31m"), &json!("2")));
+    assert_eq!(told["protocolVersion"], "2026-07-28");
 }
 
 #[tokio::test]

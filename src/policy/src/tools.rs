@@ -76,7 +76,9 @@ impl ToolDefinition {
 
     /// The arguments that clients send in headers too.
     pub fn mirrors(&self) -> Vec<Mirror> {
-        mirrors::of_schema(&self.input_schema())
+        // Few tools have any, and a schema may be long.
+        let has_any = self.input_schema.as_deref().is_some_and(|schema| schema.contains(mirrors::MARK));
+        if has_any { mirrors::of_schema(&self.input_schema()) } else { Vec::new() }
     }
 
     /// Puts a whole list in the order of names, and flags those that are there twice.

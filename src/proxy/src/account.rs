@@ -26,7 +26,7 @@ use crate::lease;
 use crate::limits::Limit;
 use crate::limits::callers::Exceeded;
 use crate::mcp::Asked;
-use crate::metrics::{DecisionLabel, MethodLabel, Outcome};
+use crate::metrics::{DecisionLabel, MethodLabel, Outcome, Unapproved};
 use crate::refusal::Refusal;
 use crate::reply::{Body, BodyError};
 use crate::response::Unfit;
@@ -161,14 +161,19 @@ impl Account {
         if let Some(limit) = refusal.limit() {
             self.proxy.metrics.limit_met(limit);
         }
+        if let Refusal::Unapproved { .. } = refusal {
+            self.proxy.metrics.unapproved(Unapproved::Called);
+        }
         let (label, verdict) = match refusal {
             Refusal::Stop(Stop::Unavailable(_)) => (DecisionLabel::Unavailable, Some(Verdict::Unauthenticated)),
             Refusal::Stop(_) | Refusal::NoCertificate => {
                 (DecisionLabel::Unauthenticated, Some(Verdict::Unauthenticated))
             }
-            Refusal::Denied(_) | Refusal::DeniedToNobody(_) | Refusal::Stranger(_) | Refusal::NoSession => {
-                (DecisionLabel::Deny, Some(Verdict::Deny))
-            }
+            Refusal::Denied(_)
+            | Refusal::DeniedToNobody(_)
+            | Refusal::Unapproved { .. }
+            | Refusal::Stranger(_)
+            | Refusal::NoSession => (DecisionLabel::Deny, Some(Verdict::Deny)),
             Refusal::Ambiguous
             | Refusal::MediaType
             | Refusal::TooLarge

@@ -34,7 +34,7 @@ use crate::response::{self, Expected, Filter};
 use crate::tls::{Anchor, TlsUnit};
 use crate::two_endpoints::{self, Opening};
 use crate::upstream::Outgoing;
-use crate::{Proxy, headers, limits, report};
+use crate::{Proxy, headers, limits, mirrors, pinning, report};
 
 /// Methods of the endpoint.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
@@ -165,6 +165,12 @@ async fn permitted(
     let permit = decision.map_err(|denial| Refusal::denied(denial, &principal))?;
     if let Action::CallTool(tool) = asked.action {
         callers.call(&admitted, tool)?;
+        if !pinning::permits_call(proxy, snapshot, tool).await {
+            return Err(Refusal::unapproved(&principal));
+        }
+        if asked.era == Era::Modern {
+            mirrors::check(proxy, snapshot, tool, &head.headers, &body).await.map_err(Refusal::Message)?;
+        }
     }
     if head.method == Method::GET || matches!(asked.action, Action::Listen { .. }) {
         callers.stream(&mut admitted)?;
@@ -197,6 +203,7 @@ async fn permitted(
         principal: principal.clone(),
         era,
         private,
+        known: proxy.known.clone(),
         read: proxy.lists.clone(),
     };
     let response = match (two_endpoints, &head.method) {

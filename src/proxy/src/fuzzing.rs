@@ -153,6 +153,7 @@ pub fn events(bytes: &[u8]) {
             principal: principal.clone(),
             era,
             private: false,
+            known: Arc::default(),
             read: Slots::default(),
         };
         for event in &events {

@@ -4,10 +4,11 @@
 //!
 //! Does not know who wants to know.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use cardea_contract::{ServerInfo, Tool, Transport, Upstream};
+use cardea_policy::ToolDefinition;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -15,6 +16,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::headers::{METHOD, PROTOCOL_VERSION, SESSION_ID};
@@ -24,14 +28,31 @@ use crate::sse::{Event, Splitter};
 use crate::two_endpoints::{first_event, named_by};
 use crate::upstream::{self, Outgoing};
 
-/// Most tools that are counted.
+/// Most tools that are looked at.
 const MAX_TOOLS: usize = 1000;
 /// Most pages of tools that are asked for.
 const MAX_PAGES: usize = 50;
-/// Largest answer.
+/// Largest answer, and most of all tools together.
 const MAX_BYTES: usize = 8 << 20;
-/// Longest name that is reported.
+/// Longest name that is known.
 const MAX_NAME: usize = 128;
+
+/// What came of a handshake.
+pub(crate) struct Met {
+    /// For the report.
+    pub(crate) info: ServerInfo,
+    /// The tools.
+    pub(crate) tools: Tools,
+}
+
+/// The tools of a server, in the order of their names.
+#[derive(Default)]
+pub(crate) struct Tools {
+    /// Each by its name as far as it can be shown: what is longer or has control characters is another one.
+    pub(crate) all: Vec<ToolDefinition>,
+    /// Whether there are others, which are too many, too long, or cannot be read.
+    pub(crate) cut: bool,
+}
 
 /// Why there was no handshake. Repeats nothing of what the server said but a status code.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +79,7 @@ impl From<SigningFailed> for Failure {
 pub(crate) async fn perform(
     address: &Upstream,
     sign: impl Fn() -> Result<HeaderValue, SigningFailed>,
-) -> Result<ServerInfo, Failure> {
+) -> Result<Met, Failure> {
     let (client, headers) = (upstream::client(), HeaderMap::new());
     let mut exchange = Exchange { client, address, sign, headers, next_id: 0, stream: None };
     if address.transport == Transport::Sse {
@@ -101,10 +122,11 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
         Ok(())
     }
 
-    async fn legacy(&mut self) -> Result<ServerInfo, Failure> {
+    async fn legacy(&mut self) -> Result<Met, Failure> {
         let client = json!({"name": "cardea-proxy", "version": env!("CARGO_PKG_VERSION")});
         let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client});
         let (answer, session) = self.request("initialize", params).await?;
+        let answer = object(&answer)?;
         let version = text(answer.get("protocolVersion")).ok_or(Failure::NotMcp)?;
         if let Ok(value) = HeaderValue::try_from(&version) {
             self.headers.insert(PROTOCOL_VERSION, value);
@@ -125,9 +147,10 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
         info
     }
 
-    async fn modern(&mut self) -> Result<ServerInfo, Failure> {
+    async fn modern(&mut self) -> Result<Met, Failure> {
         self.headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
         let (answer, _) = self.request("server/discover", json!({})).await?;
+        let answer = object(&answer)?;
         let described = || answer.pointer("/_meta/io.modelcontextprotocol~1serverInfo");
         let server = answer.get("serverInfo").or_else(described);
         self.describe(server, MODERN.into(), &answer).await
@@ -138,37 +161,51 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
         server: Option<&Value>,
         protocol_version: String,
         answer: &Value,
-    ) -> Result<ServerInfo, Failure> {
+    ) -> Result<Met, Failure> {
         let has_tools = answer.pointer("/capabilities/tools").is_some_and(Value::is_object);
-        let tools = if has_tools { self.tools().await? } else { BTreeSet::new() };
-        Ok(ServerInfo {
+        let tools = if has_tools { self.tools().await? } else { Tools::default() };
+        let reported = |tool: &ToolDefinition| Tool {
+            name: tool.name.clone(),
+            digest: tool.digest.clone(),
+            flags: tool.flags.clone(),
+        };
+        let info = ServerInfo {
             name: text(server.and_then(|server| server.get("name"))).unwrap_or_default(),
             version: text(server.and_then(|server| server.get("version"))).unwrap_or_default(),
             protocol_version,
-            tools: tools.into_iter().map(|name| Tool { name, digest: String::new(), flags: Vec::new() }).collect(),
-        })
+            tools: tools.all.iter().map(reported).collect(),
+        };
+        Ok(Met { info, tools })
     }
 
-    async fn tools(&mut self) -> Result<BTreeSet<String>, Failure> {
-        let mut tools = BTreeSet::new();
+    async fn tools(&mut self) -> Result<Tools, Failure> {
+        let (mut tools, mut left) = (Tools::default(), MAX_BYTES);
         let mut params = json!({});
         for _ in 0..MAX_PAGES {
             let (page, _) = self.request("tools/list", params).await?;
-            for tool in page.get("tools").and_then(Value::as_array).ok_or(Failure::NotMcp)? {
-                if tools.len() < MAX_TOOLS {
-                    tools.extend(text(tool.get("name")));
+            let page: Page<'_> = serde_json::from_str(page.get()).map_err(|_| Failure::NotMcp)?;
+            let next = page.next_cursor.as_ref().and_then(Value::as_str);
+            tools.cut |= tools.add(page.tools, &mut left).await;
+            match next {
+                Some(cursor) if tools.all.len() < MAX_TOOLS => params = json!({"cursor": cursor}),
+                more => {
+                    tools.cut |= more.is_some();
+                    ToolDefinition::sort(&mut tools.all);
+                    return Ok(tools);
                 }
             }
-            match page.get("nextCursor").and_then(Value::as_str) {
-                Some(cursor) if tools.len() < MAX_TOOLS => params = json!({"cursor": cursor}),
-                _ => break,
-            }
         }
+        tools.cut = true;
+        ToolDefinition::sort(&mut tools.all);
         Ok(tools)
     }
 
     /// A request's result, and the session that came with it.
-    async fn request(&mut self, method: &str, mut params: Value) -> Result<(Value, Option<HeaderValue>), Failure> {
+    async fn request(
+        &mut self,
+        method: &str,
+        mut params: Value,
+    ) -> Result<(Box<RawValue>, Option<HeaderValue>), Failure> {
         self.next_id += 1;
         let id = self.next_id;
         if self.is_modern() {
@@ -181,17 +218,14 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let answer = self.post(method, &message).await?;
         let session = answer.headers().get(SESSION_ID).cloned();
-        let mut message = match &mut self.stream {
+        let message = match &mut self.stream {
             Some((_, answers)) => answers.find(id).await?,
             None => find(answer, id).await?,
         };
-        if message.get("error").is_some() {
+        if message.error.is_some() {
             return Err(Failure::Refused);
         }
-        match message.get_mut("result").map(Value::take) {
-            Some(result @ Value::Object(_)) => Ok((result, session)),
-            _ => Err(Failure::NotMcp),
-        }
+        Ok((message.result.ok_or(Failure::NotMcp)?, session))
     }
 
     async fn post(&self, method: &str, message: &Value) -> Result<Response<Incoming>, Failure> {
@@ -218,7 +252,7 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
 }
 
 /// The answer with this id, in JSON or on a stream that may stay open.
-async fn find(answer: Response<Incoming>, id: u64) -> Result<Value, Failure> {
+async fn find(answer: Response<Incoming>, id: u64) -> Result<Message, Failure> {
     let stream = answer
         .headers()
         .get(CONTENT_TYPE)
@@ -229,11 +263,61 @@ async fn find(answer: Response<Incoming>, id: u64) -> Result<Value, Failure> {
         return Answers { body, splitter: Splitter::new(MAX_BYTES), ready: VecDeque::new() }.find(id).await;
     }
     let whole = Limited::new(body, MAX_BYTES).collect().await.map_err(|_| Failure::NotMcp)?;
-    serde_json::from_slice(&whole.to_bytes()).ok().filter(|message| answers(message, id)).ok_or(Failure::NotMcp)
+    let message: Option<Message> = serde_json::from_slice(&whole.to_bytes()).ok();
+    message.filter(|message| message.answers(id)).ok_or(Failure::NotMcp)
 }
 
-fn answers(message: &Value, id: u64) -> bool {
-    message.get("id") == Some(&json!(id)) && message.get("method").is_none()
+/// What comes. A member that is there twice makes it none: what one reader takes for the list, another does not.
+#[derive(Deserialize)]
+struct Message {
+    id: Option<Value>,
+    method: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+    result: Option<Box<RawValue>>,
+}
+
+impl Message {
+    fn answers(&self, id: u64) -> bool {
+        self.id == Some(json!(id)) && self.method.is_none()
+    }
+}
+
+/// Tools as the server writes them.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    tools: Vec<&'a RawValue>,
+    #[serde(rename = "nextCursor")]
+    next_cursor: Option<Value>,
+}
+
+impl Tools {
+    /// Adds those of a page. True if not all of them.
+    async fn add(&mut self, listed: Vec<&RawValue>, left: &mut usize) -> bool {
+        let mut cut = false;
+        for listed in listed {
+            let size = listed.get().len();
+            if self.all.len() == MAX_TOOLS || size > *left {
+                return true;
+            }
+            *left -= size;
+            let read = ToolDefinition::read(listed.get());
+            let named = read.and_then(|mut tool| {
+                tool.name = plain(&tool.name)?;
+                Some(tool)
+            });
+            cut |= named.is_none();
+            self.all.extend(named);
+            // There may be a lot to read, and others are waiting.
+            tokio::task::yield_now().await;
+        }
+        cut
+    }
+}
+
+/// A result.
+fn object(result: &RawValue) -> Result<Value, Failure> {
+    serde_json::from_str(result.get()).ok().filter(Value::is_object).ok_or(Failure::NotMcp)
 }
 
 /// A stream on which answers come.
@@ -245,11 +329,11 @@ struct Answers {
 
 impl Answers {
     /// The answer with this id.
-    async fn find(&mut self, id: u64) -> Result<Value, Failure> {
+    async fn find(&mut self, id: u64) -> Result<Message, Failure> {
         loop {
             while let Some(event) = self.ready.pop_front() {
-                let message = event.data().and_then(|data| serde_json::from_slice(&data).ok());
-                if let Some(message) = message.filter(|message| answers(message, id)) {
+                let message: Option<Message> = event.data().and_then(|data| serde_json::from_slice(&data).ok());
+                if let Some(message) = message.filter(|message| message.answers(id)) {
                     return Ok(message);
                 }
             }
@@ -260,8 +344,13 @@ impl Answers {
     }
 }
 
-/// A string of the server's, fit for a status: bounded, without control characters.
+/// A string of the server's, fit for a status.
 fn text(value: Option<&Value>) -> Option<String> {
-    let clean: String = value?.as_str()?.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    plain(value?.as_str()?)
+}
+
+/// Bounded, and without control characters.
+fn plain(text: &str) -> Option<String> {
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
     (!clean.is_empty()).then_some(clean)
 }

@@ -22,6 +22,7 @@ mod headers;
 mod host;
 mod identity;
 mod jsonrpc;
+mod known;
 mod lease;
 mod limits;
 mod listener;
@@ -29,6 +30,8 @@ pub mod log;
 mod mcp;
 mod metadata;
 mod metrics;
+mod mirrors;
+mod pinning;
 mod refusal;
 mod reload;
 mod reply;
@@ -161,7 +164,7 @@ pub(crate) struct Proxy {
     audit: audit::Audit,
     spans: Option<spans::Spans>,
     metrics: Arc<metrics::Metrics>,
-    reporter: report::Reporter,
+    known: Arc<known::Known>,
     patience: Patience,
     slots: limits::Slots,
     /// Bytes of bodies that are kept.
@@ -226,7 +229,7 @@ pub async fn run(
         audit: audit::Audit::new(settings.audit),
         spans: settings.otlp_endpoint.as_deref().map(spans::Spans::start).transpose()?,
         metrics: metrics.clone(),
-        reporter: report::Reporter::default(),
+        known: Arc::default(),
         patience: settings.patience,
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),

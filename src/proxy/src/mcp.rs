@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cardea_policy::{Action, Catalog};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::headers::{self, Era};
@@ -71,6 +71,11 @@ impl Refused {
 
     fn mismatch(message: &'static str) -> Self {
         Self::new(code::HEADER_MISMATCH, message)
+    }
+
+    /// An argument and the header that mirrors it say different things.
+    pub(crate) fn parameter() -> Self {
+        Self::mismatch("an Mcp-Param header does not agree with the body")
     }
 
     /// The server speaks a transport that the modern era does not have.
@@ -264,6 +269,11 @@ fn check_mirrors(headers: &HeaderMap, message: &Message) -> Result<(), Refused> 
         (None, Some(name)) if decoded(name).is_some() && [Some(name), None].contains(&params.name.text()) => Ok(()),
         _ => Err(Refused::mismatch("Mcp-Name does not agree with the body")),
     }
+}
+
+/// What a header that mirrors something says; none if it cannot be read.
+pub(crate) fn mirrored(value: &HeaderValue) -> Option<String> {
+    decoded(value.to_str().ok()?.trim_matches([' ', '\t']))
 }
 
 /// A mirrored value, out of its `=?base64?…?=` if it is in one (row 24).

@@ -73,6 +73,20 @@ struct EndLabels {
     end: End,
 }
 
+/// Where a tool was not as it was approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Unapproved {
+    /// It was called, and not run.
+    Called,
+    /// It was listed, and not shown.
+    Listed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnapprovedLabels {
+    tool: Unapproved,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: Limit,
@@ -96,6 +110,7 @@ pub(crate) struct Metrics {
     upstream: Family<OutcomeLabels, Counter>,
     audit_lost: Counter,
     events_dropped: Counter,
+    unapproved: Family<UnapprovedLabels, Counter>,
     generation: Gauge,
     rejected: Gauge,
     without_keys: Gauge,
@@ -124,6 +139,7 @@ impl Metrics {
             rejected: Gauge::default(),
             without_keys: Gauge::default(),
             limits: Family::default(),
+            unapproved: Family::default(),
             registry: Registry::default(),
             requests,
             answers,
@@ -169,6 +185,14 @@ impl Metrics {
             "events_dropped",
             "Events of a stream that were unfit to be shown",
             this.events_dropped.clone(),
+        );
+        for tool in [Unapproved::Called, Unapproved::Listed] {
+            drop(this.unapproved.get_or_create(&UnapprovedLabels { tool }));
+        }
+        registry.register(
+            "unapproved_tools",
+            "Tools that were refused or hidden since they are not as they were approved",
+            this.unapproved.clone(),
         );
         registry.register("config_generation", "Generation of the configuration in force", this.generation.clone());
         registry.register(
@@ -218,6 +242,10 @@ impl Metrics {
 
     pub(crate) fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    pub(crate) fn unapproved(&self, tool: Unapproved) {
+        self.unapproved.get_or_create(&UnapprovedLabels { tool }).inc();
     }
 
     /// The head of an answer is there.

@@ -43,6 +43,11 @@ pub(crate) enum Refusal {
     Denied(Denial),
     /// To a caller without credential, to whom it might be permitted as somebody.
     DeniedToNobody(Denial),
+    /// Permitted, but the tool is not as it was approved.
+    Unapproved {
+        /// The caller has no credential.
+        to_nobody: bool,
+    },
     Unrecorded,
     Unsigned,
     NoAnswer(NoAnswer),
@@ -88,6 +93,11 @@ impl Refusal {
         }
     }
 
+    /// What it means to this caller that a tool is not as it was approved.
+    pub(crate) fn unapproved(caller: &Principal) -> Self {
+        Self::Unapproved { to_nobody: caller.evidence == Evidence::Anonymous }
+    }
+
     /// For the audit line.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -113,6 +123,7 @@ impl Refusal {
             Self::Denied(Denial { reason: DenialReason::UnknownMethod }) => "unknown-method",
             Self::Denied(Denial { reason: DenialReason::MissingScopes { .. } }) => "insufficient-scope",
             Self::Denied(_) | Self::DeniedToNobody(_) => "nothing-allows",
+            Self::Unapproved { .. } => "pinning",
             Self::Unrecorded => "unrecorded",
             Self::Unsigned => "unsigned",
             Self::NoAnswer(_) => "no-answer",
@@ -181,8 +192,10 @@ impl Refusal {
                 response
             }
             // Clients log in when they are told that they must.
-            Self::DeniedToNobody(_) => stopped(Stop::NoEvidence("anonymous"), snapshot, id),
-            Self::Denied(_) => refused(StatusCode::FORBIDDEN, "not permitted"),
+            Self::DeniedToNobody(_) | Self::Unapproved { to_nobody: true } => {
+                stopped(Stop::NoEvidence("anonymous"), snapshot, id)
+            }
+            Self::Denied(_) | Self::Unapproved { to_nobody: false } => refused(StatusCode::FORBIDDEN, "not permitted"),
             Self::Unrecorded => unavailable(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be recorded"),
             Self::Unsigned => unavailable(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be forwarded"),
             Self::NoAnswer(NoAnswer::Unreachable) => {

@@ -79,8 +79,10 @@ pub(crate) async fn finish(
         (expected, form) => {
             let pass = match (expected, form) {
                 _ if !head.status.is_success() => Pass::Untouched,
-                (Expected::Opaque, Form::EventStream) if filter.era == Era::Legacy => Pass::Watched(Watch::events()),
-                (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message()),
+                (Expected::Opaque, Form::EventStream) if filter.era == Era::Legacy => {
+                    Pass::Watched(Watch::events(), filter.known)
+                }
+                (Expected::Opaque, Form::Json) => Pass::Watched(Watch::message(), filter.known),
                 (_, Form::EventStream) => {
                     let watch = (expected == Expected::Opaque || filter.private).then(Watch::events);
                     Pass::filtered(Splitter::new(MAX_FILTERED_BYTES), filter, watch)?

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use memchr::memchr2;
 
+use crate::known::TOOLS_CHANGED;
 use crate::response::CATALOGS;
 
 /// Longest name that matters.
@@ -32,7 +33,7 @@ impl Said {
     }
 }
 
-/// Looks at an answer as it goes by.
+/// Looks at an answer as it goes by. Notices on the way when the server says that its tools have changed.
 #[derive(Default)]
 pub(crate) struct Watch {
     said: Arc<Said>,
@@ -47,6 +48,8 @@ pub(crate) struct Watch {
     escaped: bool,
     in_result: bool,
     in_error: bool,
+    in_method: bool,
+    tools_changed: bool,
     /// The last string, as far as it matters.
     text: Vec<u8>,
 }
@@ -101,6 +104,11 @@ impl Watch {
         }
     }
 
+    /// Whether the server has said, since this was asked last, that its tools have changed.
+    pub(crate) fn tools_changed(&mut self) -> bool {
+        std::mem::take(&mut self.tools_changed)
+    }
+
     /// A part of one line of a stream.
     fn reads_line(&mut self, part: &[u8]) -> bool {
         const DATA: &[u8] = b"data:";
@@ -123,7 +131,7 @@ impl Watch {
             return;
         }
         if self.line == Some(Line::Field(0)) {
-            *self = Self { said: self.said.clone(), ..Self::events() };
+            *self = Self { said: self.said.clone(), tools_changed: self.tools_changed, ..Self::events() };
         }
         self.line = Some(Line::Field(0));
         self.after_cr = end == b'\r';
@@ -133,7 +141,7 @@ impl Watch {
     fn reads(&mut self, part: &[u8]) -> bool {
         let mut rest = part;
         while !rest.is_empty() {
-            if self.in_string && !self.escaped && self.text.len() > MAX_NAME {
+            if self.in_string && !self.escaped && self.text.len() > self.longest() {
                 // Most of what goes by is text that says nothing.
                 let dull = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 rest = rest.get(dull..).unwrap_or_default();
@@ -151,11 +159,17 @@ impl Watch {
         if self.in_string {
             match byte {
                 _ if std::mem::take(&mut self.escaped) => {}
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
+                b'\\' => {
+                    self.escaped = true;
+                    return false;
+                }
+                b'"' => {
+                    self.in_string = false;
+                    self.tools_changed |= self.depth == 1 && self.in_method && self.text == TOOLS_CHANGED.as_bytes();
+                }
                 _ => {}
             }
-            if self.in_string && self.text.len() <= MAX_NAME {
+            if self.in_string && self.text.len() <= self.longest() {
                 self.text.push(byte);
             }
             return false;
@@ -171,6 +185,7 @@ impl Watch {
             b':' if self.depth == 1 => {
                 self.in_result = self.text == b"result";
                 self.in_error = self.text == b"error";
+                self.in_method = self.text == b"method";
             }
             b':' if self.depth == 2 && self.in_error && self.text == b"code" => self.value = Some(Telling::Code(1, 0)),
             b':' if self.depth == 2 && self.in_result && self.text == b"isError" => self.value = Some(Telling::IsError),
@@ -180,6 +195,11 @@ impl Watch {
             _ => {}
         }
         false
+    }
+
+    /// Longest string that matters here.
+    fn longest(&self) -> usize {
+        if self.depth == 1 && self.in_method { TOOLS_CHANGED.len() } else { MAX_NAME }
     }
 
     fn hear(&mut self, byte: u8) {
@@ -265,6 +285,24 @@ mod tests {
                     let said = watch.said();
                     assert_eq!((said.error(), said.is_tool_error()), (error, tool_error), "{text}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn that_tools_have_changed_is_noticed_however_it_is_cut() {
+        for (message, expected) in [
+            (r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, true),
+            (r#"{"method" : "notifications\/tools\/list_changed","params":{}}"#, true),
+            (r#"{"method":"notifications/tools/list_changed2"}"#, false),
+            (r#"{"method":"notifications/progress","params":{"method":"notifications/tools/list_changed"}}"#, false),
+            (r#"{"result":{"content":"\"method\":\"notifications/tools/list_changed\""}}"#, false),
+        ] {
+            let stream = format!("data: {message}\n\ndata: {{\"result\":{{}}}}\n\n");
+            for size in 1..stream.len() {
+                let mut watch = Watch::events();
+                assert!(!stream.as_bytes().chunks(size).any(|part| watch.finds(part)));
+                assert_eq!((watch.tools_changed(), watch.tools_changed()), (expected, false), "{message}");
             }
         }
     }

@@ -106,6 +106,25 @@ impl Server {
         });
     }
 
+    /// Answers as a small MCP server does, with these tools, which may change meanwhile.
+    pub(crate) fn with_tools(&self, tools: impl IntoIterator<Item = Value>) -> Arc<Mutex<Vec<Value>>> {
+        let tools = Arc::new(Mutex::new(tools.into_iter().collect::<Vec<_>>()));
+        let listed = tools.clone();
+        self.script(move |seen| match seen.json()["method"].as_str() {
+            Some("tools/list") => {
+                let result = json!({"tools": *listed.lock().unwrap()});
+                Reply::json(&json!({"jsonrpc": "2.0", "id": seen.json()["id"], "result": result}))
+            }
+            _ => answer(seen),
+        });
+        tools
+    }
+
+    /// How many requests of this method there were.
+    pub(crate) fn count(&self, method: &str) -> usize {
+        self.seen().iter().filter(|seen| seen.json()["method"] == method).count()
+    }
+
     /// Gives this answer to the next request, and none after it.
     pub(crate) fn once(&self, reply: Reply) {
         let mut reply = Some(reply);
@@ -129,7 +148,7 @@ impl Server {
 }
 
 /// What a small MCP server says.
-fn answer(seen: &Seen) -> Reply {
+pub(crate) fn answer(seen: &Seen) -> Reply {
     let message = seen.json();
     let result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({

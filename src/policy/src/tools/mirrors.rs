@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::schema::MAX_DEPTH;
 
 /// How a schema says so.
-const MARK: &str = "x-mcp-header";
+pub(super) const MARK: &str = "x-mcp-header";
 /// Most that are remembered of a tool; a request has room for no more.
 const MAX_MIRRORS: usize = 64;
 

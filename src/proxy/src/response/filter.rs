@@ -1,6 +1,7 @@
 //! Messages without what their reader may not see.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{CATALOGS, TOO_MUCH, Unfit};
-use crate::config::ConfigStore;
+use crate::config::{ConfigStore, Snapshot};
 use crate::headers::Era;
 use crate::jsonrpc::Name;
+use crate::known::{Known, TOOLS_CHANGED};
 use crate::limits::{MAX_ALL_FILTERED_BYTES, Slot, Slots};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Unapproved};
+use crate::pinning;
 use crate::sse::Event;
 
 /// Most members of a message or a result. Each is compared with those before it.
@@ -28,6 +31,8 @@ pub(crate) struct Filter {
     pub(crate) era: Era,
     /// Whether any result is nobody else's, not only a list (row 37).
     pub(crate) private: bool,
+    /// Told of what a list shows.
+    pub(crate) known: Arc<Known>,
     /// Bytes of lists that are read whole, of all callers.
     pub(crate) read: Slots,
 }
@@ -43,6 +48,9 @@ impl Filter {
         let unreadable = Unfit("the server's list cannot be read");
         let text = std::str::from_utf8(bytes).map_err(|_| unreadable)?;
         let message: Members<'_> = serde_json::from_str(text).map_err(|_| unreadable)?;
+        if message.text("method").is_some_and(|method| method == TOOLS_CHANGED) {
+            self.known.changed();
+        }
         // The modern era has no requests from servers (row 33); a client might answer one.
         if self.era == Era::Modern && message.get("method").is_some() && message.get("id").is_some() {
             return Err(Unfit("the server asks, which this revision does not know"));
@@ -76,16 +84,40 @@ impl Filter {
         };
         let elements: Vec<&RawValue> =
             serde_json::from_str(value.get()).map_err(|_| Unfit("the server's list is no list"))?;
-        let shown: Vec<&str> =
-            elements.into_iter().map(RawValue::get).filter(|element| self.shows(catalog, element)).collect();
+        let elements: Vec<_> =
+            elements.into_iter().map(|element| (key(catalog, element.get()), element.get())).collect();
+        let snapshot = self.config.current();
+        let shown: Vec<&str> = match catalog {
+            Catalog::Tools if pinning::is_enforced(&snapshot.config) => self.approved(&snapshot, &elements),
+            _ => {
+                elements.iter().filter(|(key, _)| self.shows(&snapshot, catalog, key)).map(|(_, text)| *text).collect()
+            }
+        };
         Ok(Some(format!("[{}]", shown.join(","))))
     }
 
-    /// An element without a readable key, or with two, could be asked for by nothing that was decided on.
-    fn shows(&self, catalog: Catalog, element: &str) -> bool {
-        let Ok(members) = serde_json::from_str::<Members<'_>>(element) else { return false };
-        let key = members.get(catalog.key()).and_then(|key| serde_json::from_str::<Cow<'_, str>>(key.get()).ok());
-        key.is_some_and(|key| self.config.current().policy.shows(&self.principal, catalog, &key))
+    fn shows(&self, snapshot: &Snapshot, catalog: Catalog, key: &Option<Cow<'_, str>>) -> bool {
+        key.as_ref().is_some_and(|key| snapshot.policy.shows(&self.principal, catalog, key))
+    }
+
+    /// Of the tools that the caller may see, those that are as they were approved. Of two of one name nobody can tell which
+    /// is called.
+    fn approved<'e>(&self, snapshot: &Snapshot, elements: &[(Option<Cow<'_, str>>, &'e str)]) -> Vec<&'e str> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for name in elements.iter().filter_map(|(name, _)| name.as_deref()) {
+            *counts.entry(name).or_default() += 1;
+        }
+        let visible = elements.iter().filter(|(key, _)| self.shows(snapshot, Catalog::Tools, key));
+        let approved = visible.filter(|(name, element)| {
+            let name = name.as_deref().unwrap_or_default();
+            let as_approved = pinning::permits_listed(&snapshot.config, &self.known, name, element);
+            let approved = as_approved && counts.get(name) == Some(&1);
+            if !approved {
+                self.metrics.unapproved(Unapproved::Listed);
+            }
+            approved
+        });
+        approved.map(|(_, element)| *element).collect()
     }
 
     /// An event as the caller may see it; none if it is not fit to be seen.
@@ -106,12 +138,22 @@ impl Filter {
     }
 }
 
+/// By what rules know an element. One without a readable key, or with two, could be asked for by nothing that was decided
+/// on.
+fn key(catalog: Catalog, element: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Members<'_>>(element).ok()?.text(catalog.key())
+}
+
 /// The members of an object in their order, each value as it stands there.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        serde_json::from_str::<Text<'_>>(self.get(name)?.get()).ok().map(|Text(text)| text)
     }
 
     /// Writes the object anew: `change` gives another value for a member, `further` is put at its end.
@@ -132,6 +174,10 @@ impl<'a> Members<'a> {
         Ok(text)
     }
 }
+
+/// A text, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn append(text: &mut String, name: &str, value: &str) {
     if text.len() > 1 {

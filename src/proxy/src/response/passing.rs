@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::{Filter, SECOND_ENDPOINT, TOO_MUCH, Unfit};
 use crate::gather::Gathered;
+use crate::known::Known;
 use crate::limits::{MAX_ALL_FILTERED_BYTES, Slot};
 use crate::reply::BodyError;
 use crate::sse::{Event, Splitter};
@@ -56,7 +57,7 @@ impl HttpBody for Whole {
 pub(super) enum Pass {
     Untouched,
     /// Broken off where a list begins.
-    Watched(Watch),
+    Watched(Watch, Arc<Known>),
     Filtered(Filtered),
 }
 
@@ -78,7 +79,7 @@ impl Pass {
     pub(super) fn said(&self) -> Option<Arc<Said>> {
         match self {
             Self::Untouched => None,
-            Self::Watched(watch) => Some(watch.said()),
+            Self::Watched(watch, _) => Some(watch.said()),
             Self::Filtered(filtered) => filtered.watch.as_ref().map(Watch::said),
         }
     }
@@ -87,9 +88,12 @@ impl Pass {
     fn push(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
         match self {
             Self::Filtered(filtered) => filtered.push(&data),
-            Self::Watched(watch) => {
+            Self::Watched(watch, known) => {
                 if watch.finds(&data) {
                     return Err(stray_list());
+                }
+                if watch.tools_changed() {
+                    known.changed();
                 }
                 Ok(data)
             }
@@ -101,7 +105,7 @@ impl Pass {
     fn rest(&mut self) -> Option<Bytes> {
         match self {
             Self::Filtered(filtered) => filtered.rest(),
-            Self::Watched(_) | Self::Untouched => None,
+            Self::Watched(..) | Self::Untouched => None,
         }
     }
 }

@@ -24,7 +24,7 @@ fn filter(era: Era) -> Filter {
     let config = Arc::new(ConfigStore::of(&config.to_string(), means));
     let evidence = Evidence::Certificate { spiffe_id: None };
     let principal = Arc::new(Principal::named("x".into(), u64::MAX, evidence));
-    Filter { config, metrics, principal, era, private: false, read: Slots::default() }
+    Filter { config, metrics, principal, era, private: false, known: Arc::default(), read: Slots::default() }
 }
 
 fn filtered(era: Era, message: &str) -> Result<String, Unfit> {
