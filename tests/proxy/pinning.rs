@@ -254,9 +254,30 @@ async fn e24_a_tool_that_is_listed_twice_is_hidden_and_refused() {
         assert_eq!(listed(&world).await, [json!(null); 0]);
         is_refused(&world, "echo").await;
     }
+    // A status has one entry of each name.
     let told = world.report().await["handshake"]["succeeded"]["tools"].clone();
-    let flags: Vec<_> = told.as_array().unwrap().iter().map(|tool| tool["flags"].clone()).collect();
-    assert_eq!(flags, [json!(["NameTwice"]), json!(["NameTwice"])]);
+    assert_eq!((told.as_array().unwrap().len(), &told[0]["flags"]), (1, &json!(["NameTwice"])));
+    assert_ne!(told[0]["digest"], digest(APPROVED));
+}
+
+#[tokio::test]
+async fn e24_a_name_twice_on_two_pages_or_hidden_in_another_name() {
+    for (name, next) in [("echo", json!("next")), ("echo\u{7f}", json!(null))] {
+        let (world, _) = pinned(true).await;
+        let other = json!({"name": name, "description": "another"});
+        world.server.script(move |seen| {
+            let (message, mut result) = (seen.json(), json!({"tools": [approved()], "nextCursor": next}));
+            match message["method"].as_str() {
+                Some("tools/list") if message["params"]["cursor"] == "next" => result = json!({"tools": [other]}),
+                Some("tools/list") if next.is_null() => result = json!({"tools": [approved(), other]}),
+                Some("tools/list") => {}
+                _ => return answer(seen),
+            }
+            Reply::json(&json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+        });
+        assert_eq!(listed(&world).await, [approved()], "{name:?}");
+        is_refused(&world, "echo").await;
+    }
 }
 
 #[tokio::test]
@@ -343,7 +364,7 @@ async fn rules_that_do_not_fit_the_tools_are_told() {
     })
     .await;
     let schema = json!({"type": "object", "properties": {"env": {"type": "string"}}});
-    let tools = world.server.with_tools([json!({"name": "deploy", "inputSchema": schema}), json!({"name": "delete"})]);
+    world.server.with_tools([json!({"name": "deploy", "inputSchema": schema}), json!({"name": "delete"})]);
     let told = world.report().await["ruleWarnings"].clone();
     assert_eq!(
         told,
@@ -366,5 +387,9 @@ async fn rules_that_do_not_fit_the_tools_are_told() {
     let report = world.report().await;
     assert_eq!(report["handshake"]["succeeded"]["tools"].as_array().unwrap().len(), 1000);
     assert_eq!(report["ruleWarnings"], json!(null));
-    drop(tools);
+    let world = World::with(|config| config["rules"][0]["tools"] = json!(["echo"])).await;
+    world.server.with_tools([json!({"name": "a"}), json!({"name": 1})]);
+    let report = world.report().await;
+    assert_eq!(report["handshake"]["succeeded"]["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(report["ruleWarnings"], json!(null));
 }

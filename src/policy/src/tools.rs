@@ -81,13 +81,27 @@ impl ToolDefinition {
         if has_any { mirrors::of_schema(&self.input_schema()) } else { Vec::new() }
     }
 
-    /// Puts a whole list in the order of names, and flags those that are there twice.
-    pub fn sort(all: &mut [Self]) {
-        all.sort_by(|one, other| one.name.cmp(&other.name));
-        for same in all.chunk_by_mut(|one, other| one.name == other.name).filter(|same| same.len() > 1) {
-            for tool in same {
-                tool.flags.push(ToolFlag::NameTwice);
-            }
+    /// All tools of a server, one of each name, in the order of names. Several of one name become one that is none of them:
+    /// its digest is of all of theirs, and what it takes is not known.
+    pub fn together(mut all: Vec<Self>) -> Vec<Self> {
+        all.sort_by(|one, other| (&one.name, &one.digest).cmp(&(&other.name, &other.digest)));
+        all.chunk_by(|one, other| one.name == other.name).map(Self::of_one_name).collect()
+    }
+
+    fn of_one_name(same: &[Self]) -> Self {
+        let of_any = |flag: &ToolFlag| same.iter().any(|tool| tool.flags.contains(flag));
+        match same {
+            [tool] => tool.clone(),
+            _ => Self {
+                name: same.first().map(|tool| tool.name.clone()).unwrap_or_default(),
+                digest: digest(&same.iter().map(|tool| tool.digest.as_str()).collect::<Vec<_>>().join(",")),
+                flags: [ToolFlag::InvisibleText, ToolFlag::ControlCharacters]
+                    .into_iter()
+                    .filter(of_any)
+                    .chain([ToolFlag::NameTwice])
+                    .collect(),
+                input_schema: None,
+            },
         }
     }
 }

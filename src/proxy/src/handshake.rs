@@ -45,7 +45,7 @@ pub(crate) struct Met {
     pub(crate) tools: Tools,
 }
 
-/// The tools of a server, in the order of their names.
+/// The tools of a server, one of each name, in the order of names.
 #[derive(Default)]
 pub(crate) struct Tools {
     /// Each by its name as far as it can be shown: what is longer or has control characters is another one.
@@ -190,14 +190,12 @@ impl<S: Fn() -> Result<HeaderValue, SigningFailed>> Exchange<'_, S> {
                 Some(cursor) if tools.all.len() < MAX_TOOLS => params = json!({"cursor": cursor}),
                 more => {
                     tools.cut |= more.is_some();
-                    ToolDefinition::sort(&mut tools.all);
-                    return Ok(tools);
+                    return Ok(tools.together());
                 }
             }
         }
         tools.cut = true;
-        ToolDefinition::sort(&mut tools.all);
-        Ok(tools)
+        Ok(tools.together())
     }
 
     /// A request's result, and the session that came with it.
@@ -292,6 +290,10 @@ struct Page<'a> {
 }
 
 impl Tools {
+    fn together(self) -> Self {
+        Self { all: ToolDefinition::together(self.all), ..self }
+    }
+
     /// Adds those of a page. True if not all of them.
     async fn add(&mut self, listed: Vec<&RawValue>, left: &mut usize) -> bool {
         let mut cut = false;

@@ -94,11 +94,21 @@ fn e24_what_nobody_sees_and_what_a_terminal_obeys_is_flagged() {
 
 #[test]
 fn e24_a_name_that_is_there_twice_is_flagged_wherever_it_stands() {
-    let mut tools = ["b", "a", "c", "b"].map(|name| read(&json!({"name": name}).to_string()));
-    ToolDefinition::sort(&mut tools);
-    let found: Vec<_> = tools.iter().map(|tool| (tool.name.as_str(), tool.flags.as_slice())).collect();
-    let twice = &[ToolFlag::NameTwice][..];
-    assert_eq!(found, [("a", &[][..]), ("b", twice), ("b", twice), ("c", &[])]);
+    let tools = [("b", "1"), ("a", ""), ("c", "\u{200b}"), ("b", "2"), ("c", ""), ("c", "")];
+    let tools = tools.map(|(name, text)| read(&json!({"name": name, "description": text}).to_string()));
+    let mut turned = tools.to_vec();
+    turned.reverse();
+    let together = ToolDefinition::together(tools.to_vec());
+    let found: Vec<_> = together.iter().map(|tool| (tool.name.as_str(), tool.flags.as_slice())).collect();
+    let invisible = &[ToolFlag::InvisibleText, ToolFlag::NameTwice][..];
+    assert_eq!(found, [("a", &[][..]), ("b", &[ToolFlag::NameTwice]), ("c", invisible)]);
+    assert_eq!(together, ToolDefinition::together(turned));
+    let of_one = |tool: &ToolDefinition| tools.iter().any(|one| one.digest == tool.digest);
+    assert_eq!(together.iter().map(of_one).collect::<Vec<_>>(), [true, false, false]);
+    // Any other makes another one of it.
+    let fewer = ToolDefinition::together(tools[..5].to_vec());
+    assert_ne!(fewer[2].digest, together[2].digest);
+    assert_eq!(together[1].input_schema(), Value::Null);
 }
 
 fn rule(edit: &Value) -> Rule {
