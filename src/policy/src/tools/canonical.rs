@@ -56,8 +56,19 @@ impl Canonical {
 pub(super) fn object(mut members: Vec<(String, String)>) -> String {
     // By UTF-16, as RFC 8785 section 3.2.3 says. Of one name they stay as they were.
     members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-    let members: Vec<String> = members.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
-    format!("{{{}}}", members.join(","))
+    let length = members.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+    let mut text = String::with_capacity(length + 2);
+    for (name, value) in &members {
+        text.push(if text.is_empty() { '{' } else { ',' });
+        text.push_str(&quoted(name));
+        text.push(':');
+        text.push_str(value);
+    }
+    if text.is_empty() {
+        text.push('{');
+    }
+    text.push('}');
+    text
 }
 
 fn quoted(text: &str) -> String {
@@ -150,11 +161,15 @@ impl<'de> Visitor<'de> for &Canonical {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<String, A::Error> {
-        let mut all = Vec::new();
+        let mut all = String::from("[");
         while let Some(element) = elements.next_element_seed(self)? {
-            all.push(element);
+            if all.len() > 1 {
+                all.push(',');
+            }
+            all.push_str(&element);
         }
-        self.one(format!("[{}]", all.join(",")))
+        all.push(']');
+        self.one(all)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<String, A::Error> {
@@ -169,6 +184,9 @@ impl<'de> Visitor<'de> for &Canonical {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn written(json: &str) -> Option<String> {
@@ -210,6 +228,59 @@ mod tests {
             ("9007199254740993", "9007199254740993"),
         ] {
             assert_eq!(written(number).as_deref(), Some(expected), "{number}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same, its members turned round and spread over lines.
+    fn otherwise(value: &Value) -> String {
+        match value {
+            Value::Array(elements) => {
+                format!("[ {}\n]", elements.iter().map(otherwise).collect::<Vec<_>>().join(" ,\t"))
+            }
+            Value::Object(members) => {
+                let turned = members.iter().rev().map(|(name, value)| format!("{} :{}", json!(name), otherwise(value)));
+                format!("{{\r\n{}}} ", turned.collect::<Vec<_>>().join(" , "))
+            }
+            value => value.to_string(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_says_the_same_reads_the_same(value in any_value()) {
+            let form = written(&value.to_string()).unwrap();
+            prop_assert_eq!(written(&otherwise(&value)), Some(form.clone()));
+            prop_assert_eq!(written(&form), Some(form.clone()));
+            // And nothing is lost of it: numbers apart, which have more than one way to be written.
+            let back: Value = serde_json::from_str(&form).unwrap();
+            prop_assert_eq!(plain(back), plain(value));
+        }
+    }
+
+    /// With every number as it reads.
+    fn plain(value: Value) -> Value {
+        match value {
+            Value::Number(number) => json!(number.as_f64()),
+            Value::Array(elements) => elements.into_iter().map(plain).collect(),
+            Value::Object(members) => members.into_iter().map(|(name, value)| (name, plain(value))).collect(),
+            value => value,
         }
     }
 
