@@ -1,6 +1,7 @@
 //! Tools that are not what they were when somebody approved them (E24): a rug pull, what nobody sees, a name twice.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -320,6 +321,56 @@ async fn e24_what_cannot_be_looked_at_is_not_run() {
         world.server.count("tools/list") > 0
     })
     .await;
+}
+
+/// Nothing tells of this change but the time.
+#[tokio::test]
+async fn e24_what_was_seen_counts_for_a_while() {
+    let soon = Duration::from_millis(50);
+    let world = World::set(
+        |config| config["pinning"] = json!({"enforce": true, "digests": {"echo": digest(APPROVED)}}),
+        |settings| settings.remember = soon,
+    )
+    .await;
+    let tools = world.server.with_tools([approved()]);
+    assert_eq!(call(&world, "echo").await.status, 200);
+    tools.lock().unwrap()[0] = poisoned();
+    eventually("it is refused", async || call(&world, "echo").await.status == 403).await;
+    tools.lock().unwrap()[0] = approved();
+    eventually("it is permitted", async || call(&world, "echo").await.status == 200).await;
+}
+
+/// A caller that leaves must not leave a session of ours behind.
+#[tokio::test]
+async fn a_look_that_nobody_waits_for_is_ended_in_order() {
+    let world = World::with(|config| {
+        config["pinning"] = json!({"enforce": true, "digests": {"echo": digest(APPROVED)}});
+        config["limits"]["concurrent"] = json!(1);
+    })
+    .await;
+    let (reply, feed) = Reply::events();
+    let mut once = Some(reply);
+    world.server.script(move |seen| match (answer(seen), seen.json()["method"].as_str()) {
+        (Reply::Whole(status, mut headers, body), Some("initialize")) => {
+            headers.push(("mcp-session-id", "s".into()));
+            Reply::Whole(status, headers, body)
+        }
+        (_, Some("tools/list")) => once.take().unwrap(),
+        (reply, _) => reply,
+    });
+    let (client, request) = (world.anonymous(), world.as_alice(tool_call("echo", json!({}))));
+    let calling = tokio::spawn(async move { client.send(request).await.status });
+    eventually("the server is asked", async || world.server.count("tools/list") == 1).await;
+    assert_ne!(call(&world, "hidden").await.status, 403, "the caller waits");
+    calling.abort();
+    eventually("the caller is gone", async || call(&world, "hidden").await.status == 403).await;
+    let asked = world.server.seen().pop().unwrap().json()["id"].clone();
+    let event = json!({"jsonrpc": "2.0", "id": asked, "result": {"tools": [approved()]}});
+    feed.send(format!("data: {event}\n\n").into()).await.unwrap();
+    eventually("the session is ended", async || world.server.seen().iter().any(|seen| seen.method == "DELETE")).await;
+    // And what was learned is known.
+    assert_eq!(call(&world, "echo").await.status, 200);
+    assert_eq!(world.server.count("initialize"), 1);
 }
 
 #[tokio::test]

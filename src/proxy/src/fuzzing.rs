@@ -22,6 +22,7 @@ use crate::authn::Means;
 use crate::config::ConfigStore;
 use crate::headers::{self, Era};
 use crate::jsonrpc::{self, Kind};
+use crate::known::Known;
 use crate::limits::MAX_FILTERED_BYTES;
 use crate::limits::Slots;
 use crate::metrics::Metrics;
@@ -153,7 +154,7 @@ pub fn events(bytes: &[u8]) {
             principal: principal.clone(),
             era,
             private: false,
-            known: Arc::default(),
+            known: Arc::new(Known::new(std::time::Duration::ZERO)),
             read: Slots::default(),
         };
         for event in &events {

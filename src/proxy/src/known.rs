@@ -17,9 +17,7 @@ use crate::Proxy;
 use crate::config::Snapshot;
 use crate::handshake::{self, Tools};
 
-/// A server that answered is not asked again for this long.
-const KEEP_SUCCESS: Duration = Duration::from_secs(30);
-/// One that did not, for this long.
+/// A server that did not answer is not asked again for this long.
 const KEEP_FAILURE: Duration = Duration::from_secs(1);
 /// Until a handshake must be over.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -28,8 +26,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub(crate) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 
 /// The last look at the server.
-#[derive(Default)]
 pub(crate) struct Known {
+    /// A server that answered is not asked again for this long.
+    keep: Duration,
     last: ArcSwapOption<Look>,
     /// How often the server has shown that its tools are others.
     changes: AtomicU64,
@@ -50,35 +49,45 @@ pub(crate) struct Look {
 }
 
 impl Known {
+    pub(crate) fn new(keep: Duration) -> Self {
+        Self { keep, last: ArcSwapOption::empty(), changes: AtomicU64::new(0), turn: Mutex::new(()) }
+    }
+
     /// A look that still counts: the last one, or a new one.
-    pub(crate) async fn look(&self, proxy: &Proxy, snapshot: &Snapshot) -> Arc<Look> {
-        let address = &snapshot.config.upstream;
-        if let Some(look) = self.current(address) {
+    pub(crate) async fn look(&self, proxy: &Arc<Proxy>, snapshot: &Arc<Snapshot>) -> Arc<Look> {
+        if let Some(look) = self.current(&snapshot.config.upstream) {
             return look;
         }
+        let (proxy, of) = (proxy.clone(), snapshot.clone());
+        // Whoever waits may leave; a session that was begun is to be ended nevertheless.
+        let looking = tokio::spawn(async move { proxy.known.look_again(&proxy, &of).await });
+        looking.await.unwrap_or_else(|_| Look::failed(snapshot, "the look was broken off"))
+    }
+
+    async fn look_again(&self, proxy: &Proxy, snapshot: &Snapshot) -> Arc<Look> {
+        let address = &snapshot.config.upstream;
         let _turn = self.turn.lock().await;
         if let Some(look) = self.current(address) {
             return look;
         }
         let changes = self.changes.load(Ordering::Relaxed);
         let sign = || proxy.signer.sign_own(&snapshot.config.resource);
-        let failed = |message| (Handshake::Failed(HandshakeFailure { message }), Tools::default());
-        let (handshake, tools) = match tokio::time::timeout(LIMIT, handshake::perform(address, sign)).await {
-            Ok(Ok(met)) => (Handshake::Succeeded(met.info), met.tools),
-            Ok(Err(failure)) => failed(failure.to_string()),
-            Err(_) => failed("the server took too long to answer".into()),
+        let look = match tokio::time::timeout(LIMIT, handshake::perform(address, sign)).await {
+            Ok(Ok(met)) => Look::new(snapshot, changes, Handshake::Succeeded(met.info), met.tools),
+            Ok(Err(failure)) => Look::failed(snapshot, &failure.to_string()),
+            Err(_) => Look::failed(snapshot, "the server took too long to answer"),
         };
-        let (at, of) = (Instant::now(), address.clone());
-        let look = Arc::new(Look { at, of, changes, handshake, tools, warnings: Shared::default() });
         self.last.store(Some(look.clone()));
         look
     }
 
     /// The last look, if it still counts.
     fn current(&self, address: &Upstream) -> Option<Arc<Look>> {
-        self.last(address).filter(|look| {
-            let keep = if matches!(look.handshake, Handshake::Succeeded(_)) { KEEP_SUCCESS } else { KEEP_FAILURE };
-            look.changes == self.changes.load(Ordering::Relaxed) && look.at.elapsed() < keep
+        self.last(address).filter(|look| match look.handshake {
+            Handshake::Succeeded(_) => {
+                look.changes == self.changes.load(Ordering::Relaxed) && look.at.elapsed() < self.keep
+            }
+            Handshake::Failed(_) => look.at.elapsed() < KEEP_FAILURE,
         })
     }
 
@@ -102,6 +111,16 @@ impl Known {
 }
 
 impl Look {
+    fn new(snapshot: &Snapshot, changes: u64, handshake: Handshake, tools: Tools) -> Arc<Self> {
+        let of = snapshot.config.upstream.clone();
+        Arc::new(Self { at: Instant::now(), of, changes, handshake, tools, warnings: Shared::default() })
+    }
+
+    fn failed(snapshot: &Snapshot, message: &str) -> Arc<Self> {
+        let failure = HandshakeFailure { message: message.to_owned() };
+        Self::new(snapshot, 0, Handshake::Failed(failure), Tools::default())
+    }
+
     /// The one tool of this name.
     pub(crate) fn tool(&self, name: &str) -> Option<&ToolDefinition> {
         let at = self.tools.all.binary_search_by(|tool| tool.name.as_str().cmp(name)).ok()?;

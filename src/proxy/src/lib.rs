@@ -89,6 +89,8 @@ pub struct Settings {
     pub poll: Duration,
     /// How often an issuer's keys are fetched and how long they may be believed.
     pub keys: KeyTimes,
+    /// How long what the server answered to a handshake counts.
+    pub remember: Duration,
     /// Connections at once. Further ones wait in the kernel's queue; of one address there are never more than are left.
     pub connections: usize,
     /// How long others may take.
@@ -113,6 +115,7 @@ impl Default for Settings {
             drain: Duration::from_secs(20),
             poll: Duration::from_secs(10),
             keys: KeyTimes::default(),
+            remember: Duration::from_secs(30),
             connections: 2048,
             patience: Patience::default(),
             audit: AuditSink::stdout(),
@@ -229,7 +232,7 @@ pub async fn run(
         audit: audit::Audit::new(settings.audit),
         spans: settings.otlp_endpoint.as_deref().map(spans::Spans::start).transpose()?,
         metrics: metrics.clone(),
-        known: Arc::default(),
+        known: Arc::new(known::Known::new(settings.remember)),
         patience: settings.patience,
         slots: limits::Slots::default(),
         bodies: limits::Slots::default(),

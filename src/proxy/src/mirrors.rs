@@ -3,6 +3,8 @@
 //!
 //! Which arguments these are is known from the tool's definition; of a tool that is not known nothing is asked (row 26).
 
+use std::sync::Arc;
+
 use cardea_policy::{Arguments, Mirror, ToolDefinition};
 use http::HeaderMap;
 use serde_json::Value;
@@ -19,8 +21,8 @@ use crate::mcp::{self, Refused};
 /// # Errors
 /// When one does not agree with the body, by what is known of the tool now.
 pub(crate) async fn check(
-    proxy: &Proxy,
-    snapshot: &Snapshot,
+    proxy: &Arc<Proxy>,
+    snapshot: &Arc<Snapshot>,
     tool: &str,
     headers: &HeaderMap,
     body: &[u8],
@@ -33,7 +35,8 @@ pub(crate) async fn check(
         return Ok(());
     }
     // It may be the tool that has changed.
-    if agrees(&*proxy.known.look(proxy, snapshot).await) { Ok(()) } else { Err(Refused::parameter()) }
+    let look = proxy.known.look(proxy, snapshot).await;
+    if agrees(&look) { Ok(()) } else { Err(Refused::parameter()) }
 }
 
 fn agree(mirrors: &[Mirror], headers: &HeaderMap, arguments: &impl Arguments) -> bool {

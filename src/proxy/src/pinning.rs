@@ -4,6 +4,7 @@
 //! Does not know who approves, nor what a refusal looks like.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cardea_contract::ProxyConfig;
 use cardea_policy::ToolDefinition;
@@ -23,7 +24,7 @@ pub(crate) fn is_enforced(config: &ProxyConfig) -> bool {
 }
 
 /// Whether the tool of this name may be called. The server is asked what it is, if that is not known.
-pub(crate) async fn permits_call(proxy: &Proxy, snapshot: &Snapshot, name: &str) -> bool {
+pub(crate) async fn permits_call(proxy: &Arc<Proxy>, snapshot: &Arc<Snapshot>, name: &str) -> bool {
     let Some(digests) = enforced(&snapshot.config) else { return true };
     let Some(approved) = digests.get(name) else { return false };
     let look = proxy.known.look(proxy, snapshot).await;

@@ -3,6 +3,8 @@
 //!
 //! Does not know when the server is asked ([`crate::known`]).
 
+use std::sync::Arc;
+
 use cardea_contract::ProxyReport;
 use http::{Response, StatusCode};
 
@@ -12,7 +14,7 @@ use crate::reply::{self, Body, code};
 use crate::tls::TlsUnit;
 
 /// The report.
-pub(crate) async fn answer(proxy: &Proxy, snapshot: &Snapshot, unit: &TlsUnit) -> Response<Body> {
+pub(crate) async fn answer(proxy: &Arc<Proxy>, snapshot: &Arc<Snapshot>, unit: &TlsUnit) -> Response<Body> {
     let look = proxy.known.look(proxy, snapshot).await;
     let report = ProxyReport {
         generation: snapshot.config.generation,

@@ -110,6 +110,7 @@ pub(super) fn kinds(schema: &Value) -> Option<Vec<ValueKind>> {
         KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     };
     match schema.get("type")? {
+        Value::Array(names) if names.is_empty() => None,
         Value::Array(names) => names.iter().take(KINDS.len() + 1).map(kind).collect(),
         name => kind(name).map(|kind| vec![kind]),
     }

@@ -132,6 +132,7 @@ fn deploy() -> Vec<ToolDefinition> {
             "pair": {"type": "array", "prefixItems": [{"type": "string"}]},
             "target": {"$ref": "#/$defs/target"},
             "any": {},
+            "odd": {"type": []},
             "mixed": {"type": ["object", "array"], "properties": {"a": {}}},
             "wild": {"type": "object", "properties": {}, "patternProperties": {"^x": {}}}
         },
@@ -206,6 +207,8 @@ fn conditions_that_fit_or_may_fit_are_not_told() {
         ("deploy", json!({"path": "/target/x", "min": 1})),
         ("deploy", json!({"path": "/any", "cidr": "10.0.0.0/8"})),
         ("deploy", json!({"path": "/any/x", "min": 1})),
+        ("deploy", json!({"path": "/odd/x", "min": 1})),
+        ("deploy", json!({"path": "/odd", "min": 1})),
         ("deploy", json!({"path": "/mixed/b", "min": 1})),
         ("deploy", json!({"path": "/wild/x1", "min": 1})),
         ("open", json!({"path": "/b", "min": 1})),

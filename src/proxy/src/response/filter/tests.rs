@@ -6,6 +6,7 @@ use cardea_policy::Evidence;
 
 use super::*;
 use crate::authn::Means;
+use crate::known::Known;
 
 /// A filter for a caller who may call `echo` and `get_*`, but not `get_secret`.
 fn filter(era: Era) -> Filter {
@@ -24,7 +25,15 @@ fn filter(era: Era) -> Filter {
     let config = Arc::new(ConfigStore::of(&config.to_string(), means));
     let evidence = Evidence::Certificate { spiffe_id: None };
     let principal = Arc::new(Principal::named("x".into(), u64::MAX, evidence));
-    Filter { config, metrics, principal, era, private: false, known: Arc::default(), read: Slots::default() }
+    Filter {
+        config,
+        metrics,
+        principal,
+        era,
+        private: false,
+        known: Arc::new(Known::new(std::time::Duration::ZERO)),
+        read: Slots::default(),
+    }
 }
 
 fn filtered(era: Era, message: &str) -> Result<String, Unfit> {
