@@ -13,7 +13,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cardea_policy::{Action, Evidence, Principal};
+use cardea_policy::{Action, Evidence, Principal, ToolDefinition, rule_warnings};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
@@ -48,6 +48,16 @@ const CONFIGURATION: &str = r#"{
     ],
     "limits": {"maxBodyBytes": 1, "requestSeconds": 1, "concurrent": 1}, "audit": "None"
 }"#;
+
+/// About any tool, and about none.
+const RULES: &str = r#"[
+    {"name": "any", "effect": "Allow", "principals": ["anyAuthenticated"], "tools": ["*"], "arguments": [
+        {"path": "/a", "equals": "x"}, {"path": "/a/b", "in": [1, 2.5]}, {"path": "/a/*/b", "prefix": "x"},
+        {"path": "/a/0", "min": 1}, {"path": "/b", "type": "Boolean"}, {"path": "/b", "size": {"max": 3}},
+        {"path": "/c", "absent": true}
+    ]},
+    {"name": "none", "effect": "Deny", "principals": ["anyAuthenticated"], "tools": ["t", "x*"]}
+]"#;
 
 struct Scene {
     config: Arc<ConfigStore>,
@@ -194,6 +204,21 @@ pub fn configuration(bytes: &[u8]) {
     assert_eq!(serde_json::from_slice::<cardea_contract::ProxyConfig>(&written).expect("read again"), config);
 }
 
+/// A tool as a server lists it: its digest is that of the same tool written otherwise, and what is said of it does nothing
+/// to a terminal.
+pub fn tool(bytes: &[u8]) {
+    let Some(tool) = std::str::from_utf8(bytes).ok().and_then(ToolDefinition::read) else { return };
+    assert_eq!(tool.digest.len(), "sha256:".len() + 64);
+    let value: Value = serde_json::from_slice(bytes).expect("it was read");
+    let digest = |text: &str| ToolDefinition::read(text).map(|tool| tool.digest);
+    assert_eq!(digest(&value.to_string()), digest(&serde_json::to_string_pretty(&value).unwrap()));
+    assert!(tool.mirrors().iter().all(|mirror| HeaderName::try_from(&mirror.header).is_ok()));
+    let rules: Vec<cardea_contract::Rule> = serde_json::from_str(RULES).unwrap();
+    for warning in rule_warnings(&rules, &ToolDefinition::together(vec![tool.clone(), tool])) {
+        assert!(!warning.message.contains(char::is_control) && warning.message.len() < 4096, "{warning:?}");
+    }
+}
+
 fn is_inline(keys: &cardea_contract::KeySource) -> bool {
     matches!(keys, cardea_contract::KeySource::Inline { .. })
 }
@@ -217,5 +242,6 @@ mod tests {
         reads("events", events);
         reads("token", token);
         reads("configuration", configuration);
+        reads("tool", tool);
     }
 }
