@@ -2,16 +2,15 @@
 //!
 //! Decides nothing itself: the answer is that of the rules that the proxy decides by.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail, ensure};
 use cardea_contract::{Rule, TokenKind};
 use cardea_operator::validate::ValidatedServer;
-use cardea_policy::{Action, ButFor, DenialReason, Evidence, Explanation, Look, Policy, Principal};
+use cardea_policy::{Action, ButFor, DenialReason, Evidence, Explanation, Look, Principal};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::rules;
+use crate::rules::{self, Ruled};
+use crate::source::Source;
 
 /// Flags of `cardea can-i`.
 #[derive(clap::Args)]
@@ -24,12 +23,8 @@ pub(crate) struct Flags {
     /// What it is.
     #[arg(long, value_enum, default_value_t = Kind::Tool)]
     kind: Kind,
-    /// File with the McpServer, `-` for standard input.
-    #[arg(short, long, value_name = "FILE")]
-    filename: PathBuf,
-    /// Name of the McpServer, if the file holds several.
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     caller: Caller,
     /// Form of the answer.
@@ -91,8 +86,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// When the manifest or a flag makes no sense.
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
-    let server = rules::read(&flags.filename, flags.server.as_deref())?;
-    let policy = Policy::compile(&server.rules).context("spec.access.rules")?;
+    let manifests = flags.source.manifests()?;
+    let Ruled { server, policy, .. } = rules::of(&manifests, manifests.server(flags.source.server())?)?;
     let caller = flags.caller.principal(&server)?;
     let arguments: Value = serde_json::from_str(&flags.args).context("--args is not JSON")?;
     ensure!(

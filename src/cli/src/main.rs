@@ -4,10 +4,12 @@
 
 mod can_i;
 mod diff;
+mod documents;
 mod explain;
 mod manifest;
 mod rules;
 mod run;
+mod source;
 mod token;
 
 use std::process::ExitCode;
@@ -31,7 +33,7 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run an McpServer manifest on this machine, without a cluster.
+    /// Run an McpServer manifest on this machine, without a cluster. A change of its file is applied at once.
     Run(run::Flags),
     /// Say whether a caller may do something, and which rule decides. Exits with 1 if not.
     CanI(can_i::Flags),

@@ -1,29 +1,19 @@
 //! The policies of `deploy/examples`, asked what they are there to answer.
 
-#![cfg(test)]
-
 use std::path::Path;
-use std::process::Command;
+
+use crate::program::cardea;
 
 /// Whether whoever these flags describe may call the tool with these arguments.
 fn may(example: &str, who: &str, tool: &str, arguments: &str) -> bool {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(format!("{example}.yaml"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
-    command
-        .arg("can-i")
-        .arg("-f")
-        .arg(file)
-        .args(["--as", "alice", tool, "--args", arguments])
-        .args(who.split_whitespace());
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.starts_with("yes") || text.starts_with("no"),
-        "{example}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.success(), text.starts_with("yes"));
-    output.status.success()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
+    let mut words = vec!["can-i", "-f", example, "--as", "alice", tool, "--args", arguments];
+    words.extend(who.split_whitespace());
+    let answer = cardea(&folder, &words);
+    let yes = answer.says.starts_with("yes");
+    assert!(yes || answer.says.starts_with("no"), "{example}: {}", answer.errors);
+    assert_eq!(answer.code == Some(0), yes);
+    yes
 }
 
 fn asked(example: &str, questions: &[(&str, &str, &str, bool)]) {
@@ -35,7 +25,7 @@ fn asked(example: &str, questions: &[(&str, &str, &str, bool)]) {
 #[test]
 fn read_only_by_default() {
     asked(
-        "policy-read-only",
+        "policy-read-only.yaml",
         &[
             ("", "get_page", "{}", true),
             ("", "list_pages", "{}", true),
@@ -53,7 +43,7 @@ fn read_only_by_default() {
 fn production_for_operators_alone() {
     let whole = r#"{"env":"production","commit":"0123456789abcdef0123456789abcdef01234567"}"#;
     asked(
-        "policy-production-for-ops",
+        "policy-production-for-ops.yaml",
         &[
             ("--group developers", "deploy", r#"{"env":"staging"}"#, true),
             ("--group developers", "deploy", whole, false),
@@ -75,7 +65,7 @@ fn production_for_operators_alone() {
 #[test]
 fn a_folder_for_each_team() {
     asked(
-        "policy-folder-per-team",
+        "policy-folder-per-team.yaml",
         &[
             ("--group payments", "read_file", r#"{"path":"/data/payments/a.txt"}"#, true),
             ("--group payments", "write_file", r#"{"path":"/data/payments"}"#, true),
@@ -94,7 +84,7 @@ fn a_folder_for_each_team() {
 #[test]
 fn one_server_for_many_repositories() {
     asked(
-        "policy-github-repositories",
+        "policy-github-repositories.yaml",
         &[
             ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"shop"}"#, true),
             ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"payroll"}"#, false),
