@@ -32,7 +32,7 @@ pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A file, or those of a folder that are named like YAML, by name.
+/// A file, or those of a folder and the folders in it that are named like YAML, by name.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -40,10 +40,18 @@ pub(crate) fn files(place: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !place.is_dir() {
         return Ok(vec![place.to_owned()]);
     }
-    let entries = std::fs::read_dir(place).with_context(|| format!("{} cannot be read", place.display()))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-    let mut files: Vec<PathBuf> = paths.into_iter().filter(is_yaml).collect();
+    let unreadable = || format!("{} cannot be read", place.display());
+    let entries = std::fs::read_dir(place).and_then(Iterator::collect::<Result<Vec<_>, _>>).with_context(unreadable)?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let (path, hidden) = (entry.path(), entry.file_name().as_encoded_bytes().starts_with(b"."));
+        // A link to a folder could lead back.
+        if entry.file_type().with_context(unreadable)?.is_dir() {
+            files.extend(if hidden { Vec::new() } else { self::files(&path)? });
+        } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+            files.push(path);
+        }
+    }
     files.sort();
     Ok(files)
 }

@@ -6,6 +6,7 @@ mod can_i;
 mod diff;
 mod documents;
 mod explain;
+mod lint;
 mod manifest;
 mod rules;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Diff(diff::Flags),
     /// Show who may use which tool, as a table, as JSON or as a page.
     Explain(explain::Flags),
+    /// Say what is wrong with manifests, and what may not be meant, line by line. Exits with 1 if something is wrong.
+    Lint(lint::Flags),
     /// Tokens for callers that no authorization server knows.
     Token(token::Flags),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match flags.command {
         Command::CanI(flags) => return answered(can_i::run(&flags)),
         Command::Diff(flags) => return answered(diff::run(&flags)),
+        Command::Lint(flags) => return answered(lint::run(&flags)),
         Command::Explain(flags) => explain::run(&flags),
         Command::Token(flags) => token::run(flags),
         Command::Run(flags) => tokio::runtime::Builder::new_current_thread()

@@ -13,7 +13,7 @@ use cardea_operator::policy_users::policy_of;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-pub(crate) use self::check::{Problem, check};
+pub(crate) use self::check::{By, Problem, check};
 use crate::documents::{self, Document};
 
 /// Kinds that are ours. Documents of others are passed over.
@@ -67,7 +67,13 @@ impl Manifests {
     /// All that is wrong with it, each with its field.
     pub(crate) fn auth_policy(&self, server: &McpServer) -> anyhow::Result<Option<McpAuthPolicy>> {
         let Some(name) = policy_of(server) else { return Ok(None) };
-        let mut named = self.of_kind("McpAuthPolicy").filter(|document| name_of(&document.value) == Some(&name));
+        let here =
+            |document: &Document| match (document.value.pointer("/metadata/namespace"), &server.metadata.namespace) {
+                (Some(one), Some(other)) => one == other,
+                _ => true,
+            };
+        let fits = |document: &&Document| name_of(&document.value) == Some(&name) && here(document);
+        let mut named = self.of_kind("McpAuthPolicy").filter(fits);
         let Some(policy) = named.next() else { return Ok(None) };
         typed(&policy.value).with_context(|| format!("McpAuthPolicy {name:?}")).map(Some)
     }

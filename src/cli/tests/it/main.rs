@@ -6,4 +6,5 @@ mod can_i;
 mod diff;
 mod examples;
 mod explain;
+mod lint;
 mod program;
