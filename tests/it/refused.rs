@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use cardea_operator::manifests;
-use cardea_tests::refused::{By, cases};
+use cardea_tests::refused::{By, Refused, cases, malformed_rules};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -11,17 +11,22 @@ fn schema() -> Value {
     json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
 }
 
+/// Those of both files.
+fn all() -> Vec<Refused> {
+    [cases().unwrap().1, malformed_rules().unwrap().1].into_iter().flatten().collect()
+}
+
 #[test]
 fn the_base_of_all_cases_is_accepted() {
-    let (base, _) = cases().unwrap();
-    Validator::new().validate(&schema(), &base, None).unwrap();
+    for (base, _) in [cases().unwrap(), malformed_rules().unwrap()] {
+        Validator::new().validate(&schema(), &base, None).unwrap();
+    }
 }
 
 #[test]
 fn each_rule_refuses_its_case_with_its_message() {
     let schema = schema();
-    let (_, cases) = cases().unwrap();
-    for case in cases.iter().filter(|case| case.by == By::Rule) {
+    for case in all().iter().filter(|case| case.by == By::Rule) {
         let errors = Validator::new()
             .validate(&schema, &case.manifest, None)
             .err()
@@ -48,7 +53,7 @@ fn every_rule_has_a_case() {
     }
     let mut messages = Vec::new();
     rules(&schema(), &mut messages);
-    let (_, cases) = cases().unwrap();
+    let cases = all();
     for message in messages {
         assert!(cases.iter().any(|case| message.contains(&case.says)), "no case in refused.yaml for: {message}");
     }

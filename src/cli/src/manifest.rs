@@ -147,7 +147,10 @@ mod tests {
             ("  transport: {port: 0}", "spec.transport.port: 0 is less than 1"),
             ("  transport: {port: eighty}", "spec.transport.port: \"eighty\" is not a whole number"),
             ("  transport: {port: 8443}", "belong to the proxy"),
-            ("  access: {rules: [{name: a, tools: ['*'], principals: []}]}", "spec.access.rules[0].principals: [] has"),
+            (
+                "  access: {rules: [{name: a, tools: ['*'], principals: []}]}",
+                "spec.access.rules[0].principals: is empty",
+            ),
             ("  secrets:\n  secrets: []", "not YAML: line 7, column 3: duplicate"),
         ] {
             let problem = says(&format!("{SMALLEST}{line}\n"));

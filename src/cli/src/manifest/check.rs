@@ -5,7 +5,7 @@ use std::fmt;
 use kube::core::cel::Validator;
 use serde_json::Value;
 
-use super::schema;
+use super::schema::Schema;
 
 /// Something that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,15 +51,15 @@ pub(crate) fn check(document: &Value) -> Vec<Problem> {
         let message = format!("is missing: give the {kind} a name");
         return vec![Problem { by: By::Schema, path: "metadata.name".into(), message }];
     }
-    let Some(schema) = schema::of_kind(kind) else {
+    let Some(schema) = Schema::of_kind(kind) else {
         let message = format!("{kind:?} is none of {}", super::KINDS.join(", "));
         return vec![Problem { by: By::Schema, path: "kind".into(), message }];
     };
-    let problems = schema::problems(&schema, document);
+    let problems = schema.problems(document);
     if !problems.is_empty() {
         return problems;
     }
-    match Validator::new().validate(&schema, document, None) {
+    match Validator::new().validate_compiled(&schema.rules, document, None) {
         Ok(()) => Vec::new(),
         Err(broken) => broken.as_slice().iter().map(|error| of_rule(&error.field_path, &error.message)).collect(),
     }
@@ -69,12 +69,12 @@ pub(crate) fn check(document: &Value) -> Vec<Problem> {
 /// `rules[].tools: a glob is ...`. The path leads to the entry, `spec.access.rules[0]`, or to what keeps the list.
 fn of_rule(path: &str, message: &str) -> Problem {
     let named = message.find([' ', ':']).and_then(|end| message.get(..end)).unwrap_or_default();
-    let rest = message.get(named.len()..).and_then(|rest| rest.strip_prefix(": "));
+    let rest = message.get(named.len()..).unwrap_or_default();
     let own = |name: &str| !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_alphabetic());
-    let (beyond, message) = match (beyond(path, named), rest) {
-        (Some(beyond), rest) => (beyond, rest.unwrap_or(message)),
-        (None, Some(rest)) if own(named) => (format!(".{named}"), rest),
-        (None, _) => (String::new(), message),
+    let (beyond, message) = match beyond(path, named) {
+        Some(beyond) => (beyond, rest.trim_start_matches([':', ' '])),
+        None if rest.starts_with(": ") && own(named) => (format!(".{named}"), rest.trim_start_matches([':', ' '])),
+        None => (String::new(), message),
     };
     Problem { by: By::Rule, path: format!("{path}{beyond}"), message: message.to_owned() }
 }

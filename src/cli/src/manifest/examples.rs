@@ -2,9 +2,11 @@
 
 /// A rule as it may be.
 const RULE: &str = r#"{name: readers, principals: [{group: developers}], tools: ["get_*"]}"#;
+/// All of them.
+const RULES: &str = r#"rules: [{name: readers, principals: [{group: developers}], tools: ["get_*"]}]"#;
 
 /// By name of the field.
-const EXAMPLES: [(&str, &str); 38] = [
+const EXAMPLES: [(&str, &str); 37] = [
     ("absent", "absent: true"),
     ("anonymous", "anonymous: true"),
     ("anyAuthenticated", "anyAuthenticated: true"),
@@ -32,7 +34,6 @@ const EXAMPLES: [(&str, &str); 38] = [
     ("prompts", "prompts: [review]"),
     ("regex", "regex: '[a-z]+-[0-9]{1,4}'"),
     ("resources", r#"resources: ["file:///docs/*"]"#),
-    ("rules", RULE),
     ("scope", "scope: filesystem-read"),
     ("scopes", r#"scopes: ["deploy:write"]"#),
     ("serviceAccount", "serviceAccount: {namespace: ci, name: runner}"),
@@ -54,6 +55,7 @@ pub(super) fn of(path: &str) -> Option<&'static str> {
     let named = names.find_map(|name| EXAMPLES.iter().find(|(field, _)| *field == name));
     Some(match named {
         Some((_, example)) => example,
+        None if within.is_empty() && !of_bundle => RULES,
         None if within.ends_with("scopeBundles") => "scopeBundles: [filesystem-read]",
         None if of_bundle => r#"scopeBundles: [{scope: filesystem-read, tools: ["read_*"]}]"#,
         None => RULE,
@@ -71,6 +73,7 @@ mod tests {
             ("spec.rules[3].principals[0].claim.values", Some("claim: {name: team, values: [payments]}")),
             ("spec.access.rules[0].tool", Some(RULE)),
             ("spec.access.rules[0]", Some(RULE)),
+            ("spec.rules", Some(RULES)),
             ("spec.access.rules[2].arguments[0].size.least", Some("size: {max: 40}")),
             ("spec.access.rules[0].scopeBundles", Some("scopeBundles: [filesystem-read]")),
             (
@@ -86,6 +89,6 @@ mod tests {
     #[test]
     fn each_has_one() {
         assert!(EXAMPLES.is_sorted());
-        assert!(EXAMPLES.iter().all(|(field, example)| *field == "rules" || example.starts_with(field)));
+        assert!(EXAMPLES.iter().all(|(field, example)| example.starts_with(field)));
     }
 }

@@ -1,31 +1,59 @@
 //! The schema of a CRD, closed as `kubectl` asks the API server to close it, and what it says in words that name the field.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use cardea_operator::manifests;
 use jsonschema::JsonType;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::cel::{CompiledSchema, compile_schema};
 use serde_json::{Value, json};
 
 use super::check::{By, Problem};
 use super::examples;
 
-/// The schema of this kind, as the API server has it.
-pub(super) fn of_kind(kind: &str) -> Option<Value> {
-    let crds = manifests::crds();
-    let (_, crd) = crds.iter().find(|(_, crd)| crd.spec.names.kind == kind)?;
-    let version = crd.spec.versions.iter().find(|version| version.name == "v1alpha1")?;
-    Some(json!(version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref())))
+/// What an API server knows of a kind.
+pub(super) struct Schema {
+    closed: Value,
+    /// None, if it is no schema, which a test of the CRDs would tell.
+    fields: Option<jsonschema::Validator>,
+    /// Its validation rules.
+    pub(super) rules: CompiledSchema,
 }
 
-/// What of a document it does not permit.
-pub(super) fn problems(schema: &Value, document: &Value) -> Vec<Problem> {
-    let mut closed = schema.clone();
-    close(&mut closed);
-    if let Some(Value::Object(members)) = closed.get_mut("properties") {
-        members.extend(["apiVersion", "kind", "metadata"].map(|member| (member.to_owned(), json!(true))));
+/// By kind. Compiled once: a folder has many manifests.
+static SCHEMAS: LazyLock<BTreeMap<String, Schema>> = LazyLock::new(|| {
+    let crds = manifests::crds().into_iter().map(|(_, crd)| crd);
+    let of_crd = |crd: CustomResourceDefinition| {
+        let version = crd.spec.versions.into_iter().find(|version| version.name == "v1alpha1")?;
+        Some((crd.spec.names.kind, Schema::of(&json!(version.schema?.open_api_v3_schema?))))
+    };
+    crds.filter_map(of_crd).collect()
+});
+
+impl Schema {
+    /// That of a kind of ours.
+    pub(super) fn of_kind(kind: &str) -> Option<&'static Self> {
+        SCHEMAS.get(kind)
     }
-    match jsonschema::options().should_validate_formats(true).build(&closed) {
-        Ok(validator) => validator.iter_errors(document).flat_map(|error| said(&closed, &error)).collect(),
-        Err(error) => vec![problem(String::new(), format!("the schema cannot be used: {error}"))],
+
+    fn of(schema: &Value) -> Self {
+        let mut closed = schema.clone();
+        close(&mut closed);
+        if let Some(Value::Object(members)) = closed.get_mut("properties") {
+            members.extend(["apiVersion", "kind", "metadata"].map(|member| (member.to_owned(), json!(true))));
+        }
+        let fields = jsonschema::options().should_validate_formats(true).build(&closed).ok();
+        Self { fields, closed, rules: compile_schema(schema) }
+    }
+
+    /// What of a document it does not permit.
+    pub(super) fn problems(&self, document: &Value) -> Vec<Problem> {
+        match &self.fields {
+            Some(fields) => fields.iter_errors(document).flat_map(|error| said(&self.closed, &error)).collect(),
+            None => vec![problem(String::new(), "the schema cannot be used".to_owned())],
+        }
     }
 }
 
@@ -72,20 +100,26 @@ fn said(closed: &Value, error: &jsonschema::ValidationError<'_>) -> Vec<Problem>
             let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             format!("{value} is none of {}", options.join(", "))
         }
-        Kind::MinItems { limit } => format!("{value} has fewer than {limit} entries"),
+        Kind::MinItems { limit: 1 } | Kind::MinLength { limit: 1 } => "is empty".to_owned(),
+        Kind::MinItems { limit } => format!("has fewer than {limit} entries"),
         Kind::MaxItems { limit } => format!("has more than {limit} entries"),
         Kind::MinLength { limit } => format!("{value} is shorter than {limit} characters"),
         Kind::MaxLength { limit } => format!("is longer than {limit} characters"),
-        Kind::MinProperties { limit } => format!("{value} has fewer than {limit} fields"),
+        Kind::MinProperties { limit } => format!("{value} needs {limit} fields at least"),
         Kind::MaxProperties { limit } => format!("has more than {limit} fields"),
-        Kind::Minimum { limit } => format!("{value} is less than {limit}"),
-        Kind::Maximum { limit } => format!("{value} is more than {limit}"),
+        Kind::Minimum { limit } => format!("{value} is less than {}", number(limit)),
+        Kind::Maximum { limit } => format!("{value} is more than {}", number(limit)),
         Kind::Format { format } if format == "date-time" => {
             format!("{value} is not a moment as RFC 3339 writes it")
         }
         _ => error.to_string().chars().take(300).collect(),
     };
     vec![problem(path, message)]
+}
+
+/// A bound, which the schema has as a floating-point number.
+fn number(limit: &Value) -> String {
+    limit.as_f64().map_or_else(|| limit.to_string(), |limit| limit.to_string())
 }
 
 fn word(kind: JsonType) -> &'static str {

@@ -7,4 +7,5 @@ mod diff;
 mod examples;
 mod explain;
 mod lint;
+mod malformed;
 mod program;

@@ -255,7 +255,8 @@ fn the_nearest_rule_is_named_and_a_broader_scope_has_a_rule_of_its_own() {
 
 #[test]
 fn a_broader_scope_does_for_the_one_that_it_includes() {
-    let mut rule = with_scopes(rule("read", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]), &["read", "list"]);
+    let mut rule =
+        with_scopes(rule("read", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]), &["read", "list"]);
     rule.broader_scopes = [("read".to_owned(), vec!["write".to_owned(), "admin".to_owned()])].into();
     let rules = [rule];
     for enough in [&["read", "list"][..], &["write", "list"], &["admin", "list"]] {
@@ -276,9 +277,12 @@ fn a_rule_is_no_more_from_its_end_on() {
     ];
     let at = |now| Policy::compile_at(&rules, now).unwrap();
     let calls = |policy: &Policy, tool| policy.decide(&principal(&[]), Action::CallTool(tool), &()).is_ok();
-    for (now, deploy, read, until) in
-        [(49, false, true, Some(50)), (50, true, true, Some(100)), (99, true, true, Some(100)), (100, false, false, None)]
-    {
+    for (now, deploy, read, until) in [
+        (49, false, true, Some(50)),
+        (50, true, true, Some(100)),
+        (99, true, true, Some(100)),
+        (100, false, false, None),
+    ] {
         let policy = at(now);
         assert_eq!((calls(&policy, "deploy"), calls(&policy, "read"), policy.until()), (deploy, read, until), "{now}");
     }
@@ -328,7 +332,7 @@ fn scopes_that_no_challenge_could_name_and_a_deny_with_scopes_are_refused() {
     let allow = rule("r", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
     for bad in ["", "a b", "a\"", "a\\", "\n", "é", "offline_access", &"a".repeat(129)] {
         let error = Policy::compile(&[with_scopes(allow.clone(), &["good", bad])]).unwrap_err();
-        assert_eq!(error, CompileError::Scope { rule: "r".into(), scope: bad.into() });
+        assert_eq!(error, CompileError::Scope { rule: "r".into(), index: 1, scope: bad.into() });
     }
     let deny = Rule { effect: Effect::Deny, ..with_scopes(allow, &["api://x/.default", "!#[]~"]) };
     assert_eq!(Policy::compile(&[deny]).unwrap_err(), CompileError::DenyWithScopes("r".into()));
