@@ -122,7 +122,7 @@ launcher:
 	@go build -C tests/cluster -o $(CLUSTER) .
 
 programs:
-	cargo build --locked -p cardea-operator -p cardea-proxy
+	cargo build --locked -p cardea-operator -p cardea-proxy -p cardea-cli
 
 # A node and Keycloak need programs of the distribution; where there is no apt, the launcher and the tests say what is missing.
 packages: WANTED := $(NODE_PACKAGES)

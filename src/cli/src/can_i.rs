@@ -9,6 +9,7 @@ use cardea_policy::{Action, ButFor, DenialReason, Evidence, Explanation, Look, P
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::cluster::Cluster;
 use crate::rules::{self, Ruled};
 use crate::source::Source;
 
@@ -25,6 +26,8 @@ pub(crate) struct Flags {
     kind: Kind,
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    cluster: Cluster,
     #[command(flatten)]
     caller: Caller,
     /// Form of the answer.
@@ -86,7 +89,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// When the manifest or a flag makes no sense.
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
-    let manifests = flags.source.manifests()?;
+    let manifests = flags.source.manifests(&flags.cluster)?;
     let Ruled { server, policy, .. } = rules::of(&manifests, manifests.server(flags.source.server())?)?;
     let caller = flags.caller.principal(&server)?;
     let arguments: Value = serde_json::from_str(&flags.args).context("--args is not JSON")?;

@@ -8,6 +8,7 @@ use cardea_policy::{Action, Arguments, Catalog, Evidence, Principal};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::cluster::Cluster;
 use crate::rules::{self, Ruled};
 use crate::source::Source;
 
@@ -16,6 +17,8 @@ use crate::source::Source;
 pub(crate) struct Flags {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    cluster: Cluster,
     /// A tool to show. May be repeated. Default: those that the server was seen to have, which its status tells; of one that
     /// never ran, the rules' globs.
     #[arg(long, value_name = "NAME")]
@@ -72,7 +75,7 @@ pub(crate) struct Matrix {
 /// When the manifest makes no sense.
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
-    let manifests = flags.source.manifests()?;
+    let manifests = flags.source.manifests(&flags.cluster)?;
     let ruled = rules::of(&manifests, manifests.server(flags.source.server())?)?;
     let tools = if flags.tool.is_empty() { tools(&ruled) } else { flags.tool.clone() };
     let matrix = Matrix::of(&ruled, tools, &callers(&ruled.server.rules));

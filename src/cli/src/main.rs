@@ -3,6 +3,7 @@
 //! Flags, logs and the exit status; each command has a file of its own.
 
 mod can_i;
+mod cluster;
 mod diff;
 mod documents;
 mod explain;
@@ -10,13 +11,15 @@ mod lint;
 mod manifest;
 mod rules;
 mod run;
+mod shell;
 mod source;
 mod token;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -46,10 +49,28 @@ enum Command {
     Lint(lint::Flags),
     /// Tokens for callers that no authorization server knows.
     Token(token::Flags),
+    /// Print what makes a shell complete commands and flags.
+    Completion(shell::Completion),
+    /// Print the manual page, or write those of all commands.
+    Man(shell::Man),
+}
+
+/// Name of the program as a plugin: kubectl runs it as `kubectl cardea`.
+const PLUGIN: &str = "kubectl-cardea";
+
+/// Every command and flag, called as the person called the program.
+fn command_line() -> clap::Command {
+    let program = std::env::args_os().next();
+    let program = program.as_deref().and_then(|program| Path::new(program).file_stem());
+    let name = if program.is_some_and(|program| program == PLUGIN) { "kubectl cardea" } else { "cardea" };
+    Flags::command().bin_name(name)
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = match Flags::from_arg_matches(&command_line().get_matches()) {
+        Ok(flags) => flags,
+        Err(error) => error.exit(),
+    };
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(flags.log).with(lines).init();
     let outcome = match flags.command {
@@ -58,6 +79,8 @@ fn main() -> ExitCode {
         Command::Lint(flags) => return answered(lint::run(&flags)),
         Command::Explain(flags) => explain::run(&flags),
         Command::Token(flags) => token::run(flags),
+        Command::Completion(flags) => shell::completion(&flags),
+        Command::Man(flags) => shell::man(&flags),
         Command::Run(flags) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -84,7 +84,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
     }
     let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
-    let text = documents::text(flags.source.file())?;
+    let text = documents::text(flags.source.file()?)?;
     let (server, policy) = asked(&flags.source, &text)?;
     let local = Local::new(&flags, &server, address)?;
     let fit = local.fit(server, policy, 1)?;
@@ -152,7 +152,7 @@ async fn serve(
     tracing::info!(admin = %addresses.admin, "keys of the signed identity, health and metrics");
     listening(&current.config.upstream).await;
     connection::tell(local, &current.server, folder)?;
-    let mut watch = Watch::new(flags.source.file(), text);
+    let mut watch = Watch::new(flags.source.file()?, text);
     for generation in 2.. {
         connection::hint(local, &current.server);
         let next = loop {

@@ -9,3 +9,4 @@ mod explain;
 mod lint;
 mod malformed;
 mod program;
+mod shell;

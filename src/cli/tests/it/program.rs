@@ -33,9 +33,14 @@ impl Folder {
     }
 }
 
+/// Where it is.
+pub(crate) fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_cardea"))
+}
+
 /// Runs `cardea` in a folder.
 pub(crate) fn cardea(folder: &Path, words: &[&str]) -> Answer {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+    let mut command = Command::new(program());
     // Nothing of who runs the tests, their clusters neither.
     command.current_dir(folder).args(words).env_remove("CARDEA_LOG").env("KUBECONFIG", "/nonexistent");
     let Output { status, stdout, stderr } = command.output().unwrap();
