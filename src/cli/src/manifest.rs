@@ -151,6 +151,10 @@ mod tests {
                 "  access: {rules: [{name: a, tools: ['*'], principals: []}]}",
                 "spec.access.rules[0].principals: is empty",
             ),
+            (
+                "  tools: {pinning: {digests: [{name: a, digest: x}, {name: a, digest: x}]}}",
+                "spec.tools.pinning.digests[1].name: \"a\" is there twice",
+            ),
             ("  secrets:\n  secrets: []", "not YAML: line 7, column 3: duplicate"),
         ] {
             let problem = says(&format!("{SMALLEST}{line}\n"));

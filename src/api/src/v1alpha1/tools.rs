@@ -17,7 +17,6 @@ pub struct Tools {
 /// whoever allowed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.digests) || self.digests.all(d, self.digests.exists_one(o, o.name == d.name))").message("tools.pinning.digests: two entries have the same name: keep one of them"))]
 pub struct Pinning {
     /// What becomes of a tool that is not as it was approved, or not listed. Default: Warn.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! The schema of a CRD, closed as `kubectl` asks the API server to close it, and what it says in words that name the field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use cardea_operator::manifests;
@@ -50,10 +50,44 @@ impl Schema {
 
     /// What of a document it does not permit.
     pub(super) fn problems(&self, document: &Value) -> Vec<Problem> {
-        match &self.fields {
-            Some(fields) => fields.iter_errors(document).flat_map(|error| said(&self.closed, &error)).collect(),
-            None => vec![problem(String::new(), "the schema cannot be used".to_owned())],
+        let Some(fields) = &self.fields else {
+            return vec![problem(String::new(), "the schema cannot be used".to_owned())];
+        };
+        let mut problems = fields.iter_errors(document).flat_map(|error| said(&self.closed, &error)).collect();
+        twins(&self.closed, document, "", &mut problems);
+        problems
+    }
+}
+
+/// Entries of a list that is a map by one of their members, and that have the same. JSON Schema knows no such thing.
+fn twins(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                let schema = schema.get("properties").and_then(|properties| properties.get(name));
+                if let Some(schema) = schema {
+                    twins(schema, member, &format!("{path}{dot}{name}"), problems);
+                }
+            }
         }
+        Value::Array(entries) => {
+            let key = schema.pointer("/x-kubernetes-list-map-keys/0").and_then(Value::as_str);
+            let mut known = BTreeSet::new();
+            for (at, entry) in entries.iter().enumerate() {
+                let path = format!("{path}[{at}]");
+                if let Some((key, name)) = key.and_then(|key| Some((key, entry.get(key)?.as_str()?)))
+                    && !known.insert(name)
+                {
+                    problems
+                        .push(problem(format!("{path}.{key}"), format!("{name:?} is there twice: keep one of them")));
+                }
+                if let Some(schema) = schema.get("items") {
+                    twins(schema, entry, &path, problems);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
