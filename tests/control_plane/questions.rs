@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use cardea_api::v1alpha1::McpAuthPolicy;
+use cardea_tests::cluster::setting;
 use cardea_tests::operator::binary;
 use kube::api::{Api, Patch, PatchParams};
 use libtest_mimic::Trial;
@@ -45,6 +46,15 @@ async fn what_the_cluster_holds_is_what_is_asked(bed: &Bed) -> anyhow::Result<()
     ensure!(code == Some(1) && says.contains("nearest: rule \"staging\""), "{says}");
     let (code, says) = cardea(&place, &["explain", "--server", "web"])?;
     ensure!(code == Some(0) && says.contains("group dev of corp  if\n"), "{says}");
+
+    // As a plugin it is told the same.
+    let folder = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(binary("cardea")?, folder.path().join("kubectl-cardea"))?;
+    let path = format!("{}:{}", folder.path().display(), setting("PATH").unwrap_or_default());
+    let mut kubectl = Command::new("kubectl");
+    kubectl.args(["cardea", "explain", "--server", "web", "-n", &place.namespace]).env("PATH", path);
+    let told = kubectl.output()?;
+    ensure!(told.stdout == says.as_bytes(), "{}", String::from_utf8_lossy(&told.stderr));
     Ok(())
 }
 

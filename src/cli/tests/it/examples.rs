@@ -1,15 +1,24 @@
 //! The policies of `deploy/examples`, asked what they are there to answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::program::cardea;
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples")
+}
+
+#[test]
+fn no_example_has_anything_to_be_said_of() {
+    let answer = cardea(&folder(), &["lint", "--strict", "."]);
+    assert_eq!((answer.says.as_str(), answer.code), ("", Some(0)), "{}", answer.errors);
+}
+
 /// Whether whoever these flags describe may call the tool with these arguments.
 fn may(example: &str, who: &str, tool: &str, arguments: &str) -> bool {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
     let mut words = vec!["can-i", "-f", example, "--as", "alice", tool, "--args", arguments];
     words.extend(who.split_whitespace());
-    let answer = cardea(&folder, &words);
+    let answer = cardea(&folder(), &words);
     let yes = answer.says.starts_with("yes");
     assert!(yes || answer.says.starts_with("no"), "{example}: {}", answer.errors);
     assert_eq!(answer.code == Some(0), yes);
