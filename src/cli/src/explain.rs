@@ -6,6 +6,7 @@ mod page;
 use cardea_contract::{PrincipalMatch, Rule};
 use cardea_policy::{Action, Arguments, Catalog, Evidence, Principal};
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -188,6 +189,9 @@ fn conditions(rule: &Rule) -> Option<String> {
     all.extend(rule.when.clone());
     if !rule.scopes.is_empty() {
         all.push(format!("scopes {}", rule.scopes.join(" ")));
+    }
+    if let Some(end) = rule.not_after.and_then(|end| Timestamp::from_second(end).ok()) {
+        all.push(format!("before {end}"));
     }
     (!all.is_empty()).then(|| format!("{:?} {}", rule.effect, all.join(" and ")))
 }

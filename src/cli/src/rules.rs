@@ -9,6 +9,7 @@ use cardea_operator::cluster_issuer::ClusterIssuer;
 use cardea_operator::observe::Observed;
 use cardea_operator::validate::{Rejection, ValidatedServer, validate_at};
 use cardea_policy::Policy;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::manifest::Manifests;
@@ -22,13 +23,15 @@ pub(crate) struct Ruled {
     pub(crate) policy: Policy,
 }
 
-/// The rules of a server of these manifests.
+/// The rules of a server of these manifests, as they are now: those whose end has come are no more.
 ///
 /// # Errors
 /// What is wrong with them, each thing with its field.
 pub(crate) fn of(manifests: &Manifests, server: McpServer) -> anyhow::Result<Ruled> {
     let auth_policy = manifests.auth_policy(&server)?;
-    let checked = check(server.clone(), auth_policy).map_err(|rejection| anyhow!(rejection.message))?;
+    let mut checked = check(server.clone(), auth_policy).map_err(|rejection| anyhow!(rejection.message))?;
+    let now = Timestamp::now().as_second();
+    checked.rules.retain(|rule| rule.not_after.is_none_or(|end| end > now));
     let policy = Policy::compile(&checked.rules).context("spec.access.rules")?;
     Ok(Ruled { manifest: server, server: checked, policy })
 }

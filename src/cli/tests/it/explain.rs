@@ -68,6 +68,17 @@ fn without_a_cluster_the_globs_are_shown() {
     assert!(one.starts_with("CALLER             get_log\ngroup dev          yes\n"), "{one}");
 }
 
+/// A rule with an end says so, and one whose end has come is no more.
+#[test]
+fn what_is_over_is_not_shown() {
+    let end = |year: u16| format!("      notAfter: \"{year}-01-01T00:00:00Z\"\n");
+    let merges = "      tools: [merge]\n";
+    let until = MANIFEST.replace(merges, &(merges.to_owned() + &end(9000)));
+    assert!(explained(&until, &[]).contains("  merges: Allow scopes repo:merge and before 9000-01-01T00:00:00Z\n"));
+    let over = explained(&MANIFEST.replace(merges, &(merges.to_owned() + &end(2020))), &[]);
+    assert!(!over.contains("merge"), "{over}");
+}
+
 #[test]
 fn the_answer_for_programs_and_for_a_browser() {
     let whole = format!("{MANIFEST}{STATUS}");
