@@ -58,11 +58,7 @@ pub(super) fn findings(sound: &[Manifest], now: Timestamp) -> Vec<Finding> {
     }
     for (manifest, policy) in of_kind::<McpAccessPolicy>(sound, "McpAccessPolicy") {
         let access = &policy.spec.access;
-        let unknown = somebodys(access);
-        let mut governed: Vec<&Asked> = servers.iter().filter(|asked| governs(&policy, &asked.server)).collect();
-        if governed.is_empty() {
-            governed.extend(&unknown);
-        }
+        let governed: Vec<&Asked> = servers.iter().filter(|asked| governs(&policy, &asked.server)).collect();
         findings.extend(of_access(manifest, "spec", access, &governed));
         findings.extend(warnings::of(manifest, "spec", access, now));
     }
@@ -103,9 +99,15 @@ fn of_server(manifest: &Manifest, asked: &Asked) -> Vec<Finding> {
 
 /// What is to say of rules that these servers have. `at` is where they stand.
 fn of_access(manifest: &Manifest, at: &str, access: &Access, servers: &[&Asked]) -> Vec<Finding> {
+    let without = |asked: &Asked| asked.with(Access::default()).ok();
+    let mut sound: Vec<_> = servers.iter().filter_map(|asked| Some((*asked, without(asked)?))).collect();
+    // What is wrong with all of them beside their rules, or that there is none, hides nothing of the rules.
+    let unknown = somebodys(access);
+    if sound.is_empty() {
+        sound.extend(unknown.as_ref().and_then(|asked| Some((asked, without(asked)?))));
+    }
     let mut findings = Vec::new();
-    for asked in servers {
-        let Ok(without) = asked.with(Access::default()) else { continue };
+    for (asked, without) in sound {
         let mut refused = false;
         for (number, rule) in access.rules.iter().enumerate() {
             let path = format!("{at}.rules[{number}]");

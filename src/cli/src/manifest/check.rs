@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
 use kube::core::cel::Validator;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::schema::Schema;
@@ -60,9 +62,19 @@ pub(crate) fn check(document: &Value) -> Vec<Problem> {
         return problems;
     }
     match Validator::new().validate_compiled(&schema.rules, document, None) {
-        Ok(()) => Vec::new(),
+        Ok(()) => unreadable(kind, document).into_iter().collect(),
         Err(broken) => broken.as_slice().iter().map(|error| of_rule(&error.field_path, &error.message)).collect(),
     }
+}
+
+/// What the schema takes, and the types do not: the end of the year 9999, say.
+fn unreadable(kind: &str, document: &Value) -> Option<Problem> {
+    let error = match kind {
+        "McpAccessPolicy" => McpAccessPolicy::deserialize(document).err(),
+        "McpAuthPolicy" => McpAuthPolicy::deserialize(document).err(),
+        _ => McpServer::deserialize(document).err(),
+    };
+    error.map(|error| Problem { by: By::Schema, path: String::new(), message: format!("cannot be read: {error}") })
 }
 
 /// A message of a validation rule begins with the field that it is about, seen from the object that keeps the list:

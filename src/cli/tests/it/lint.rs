@@ -108,6 +108,20 @@ fn one_mistake_hides_no_other() {
     }
 }
 
+/// What is wrong beside the rules, and what only the types refuse.
+#[test]
+fn a_server_that_is_wrong_hides_none_of_its_rules() {
+    let wrong =
+        SERVER.replace("spec:\n", "spec:\n  transport: {path: /.cardea/mcp}\n").replace("[staging, test]", "[{}]");
+    let says = of_server(&wrong);
+    let [path, rule] = says.lines().collect::<Vec<_>>()[..] else { panic!("{says}") };
+    assert!(path.starts_with("./server.yaml:6:15: error: spec.transport.path: \"/.cardea/mcp\" belongs to"), "{says}");
+    assert!(rule.starts_with("./server.yaml:15:22: error: spec.access.rules[0].arguments[0].in: "), "{says}");
+    let late = SERVER.replace("tools: [deploy]", "tools: [deploy]\n      notAfter: \"9999-12-31T23:59:59Z\"");
+    let says = of_server(&late);
+    assert!(says.starts_with("./server.yaml:2:1: error: cannot be read: "), "{says}");
+}
+
 #[test]
 fn what_may_not_be_meant_is_a_warning() {
     let rules = |rules: &str| format!("{SERVER}{rules}");
