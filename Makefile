@@ -86,6 +86,7 @@ deny: $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 update: ## Rewrite what is generated: CRDs, golden files, manifests
 	UPDATE=1 cargo test --locked -p cardea-tests --test it
+	UPDATE=1 cargo test --locked -p cardea-cli --test it -- malformed
 	$(CLUSTER) build
 	$(CLUSTER) run -- env UPDATE=1 CARDEA_BIN_DIR=$(BIN) cargo test --locked -p cardea-tests --test chart -- drift
 
