@@ -86,6 +86,7 @@ deny: $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 update: ## Rewrite what is generated: CRDs, golden files, manifests
 	UPDATE=1 cargo test --locked -p cardea-tests --test it
+	UPDATE=1 cargo test --locked -p cardea-cli --test it -- malformed
 	$(CLUSTER) build
 	$(CLUSTER) run -- env UPDATE=1 CARDEA_BIN_DIR=$(BIN) cargo test --locked -p cardea-tests --test chart -- drift
 
@@ -128,7 +129,7 @@ launcher:
 	@go build -C tests/cluster -o $(CLUSTER) .
 
 programs:
-	cargo build --locked -p cardea-operator -p cardea-proxy
+	cargo build --locked -p cardea-operator -p cardea-proxy -p cardea-cli
 
 # A node and Keycloak need programs of the distribution; where there is no apt, the launcher and the tests say what is missing.
 packages: WANTED := $(NODE_PACKAGES)

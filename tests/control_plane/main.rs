@@ -7,6 +7,7 @@ mod auth_policies;
 mod bed;
 mod children;
 mod lifecycle;
+mod questions;
 mod refusal;
 mod status;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         auth_policies::trials(&bed, &runtime),
         children::trials(&bed, &runtime),
         lifecycle::trials(&bed, &runtime),
+        questions::trials(&bed, &runtime),
         refusal::trials(&bed, &runtime),
         status::trials(&bed, &runtime),
     ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use cardea_api::v1alpha1::McpServer;
 use cardea_operator::children::Kind;
-use cardea_tests::refused::{By, cases};
+use cardea_tests::refused::{By, Refused, cases, malformed_rules};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use libtest_mimic::Trial;
@@ -51,15 +51,29 @@ async fn refusal(client: &Client, manifest: &Value) -> anyhow::Result<Option<Str
 
 async fn each_case_is_refused_by_the_api_server(bed: &Bed) -> anyhow::Result<()> {
     let place = bed.place().await?;
-    let (base, cases) = cases()?;
-    ensure!(refusal(&place.client, &base).await?.is_none(), "the base is refused");
-    for case in cases {
-        let message =
-            refusal(&place.client, &case.manifest).await?.with_context(|| format!("{}: accepted", case.name))?;
-        let says = if case.by == By::Strict { "sorce" } else { &case.says };
-        ensure!(message.contains(says), "{}: {message}", case.name);
+    for (base, cases) in [cases()?, malformed_rules()?] {
+        ensure!(refusal(&place.client, &base).await?.is_none(), "the base is refused");
+        for case in cases {
+            let message = refusal(&place.client, &case.manifest).await?;
+            if case.by == By::Operator {
+                ensure!(message.is_none(), "{}: {message:?}", case.name);
+                continue;
+            }
+            let message = message.with_context(|| format!("{}: accepted", case.name))?;
+            ensure!(message.contains(says(&case)), "{}: {message}", case.name);
+        }
     }
     Ok(())
+}
+
+/// What the API server's answer to a case must hold. Where its schema refuses it has words of its own for what is wrong.
+fn says(case: &Refused) -> &str {
+    match (case.by, &case.path) {
+        (By::Rule, _) | (By::Schema, None) => &case.says,
+        (By::Strict, None) => "sorce",
+        (By::Schema | By::Strict | By::Operator, Some(path)) => path.rsplit('.').next().unwrap_or_default(),
+        (By::Operator, None) => "",
+    }
 }
 
 fn rule(principal: &Value) -> Value {

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use cardea_operator::manifests;
-use cardea_tests::refused::{By, cases};
+use cardea_tests::refused::{By, Refused, cases, malformed_rules};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -11,17 +11,22 @@ fn schema() -> Value {
     json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
 }
 
+/// Those of both files.
+fn all() -> Vec<Refused> {
+    [cases().unwrap().1, malformed_rules().unwrap().1].into_iter().flatten().collect()
+}
+
 #[test]
 fn the_base_of_all_cases_is_accepted() {
-    let (base, _) = cases().unwrap();
-    Validator::new().validate(&schema(), &base, None).unwrap();
+    for (base, _) in [cases().unwrap(), malformed_rules().unwrap()] {
+        Validator::new().validate(&schema(), &base, None).unwrap();
+    }
 }
 
 #[test]
 fn each_rule_refuses_its_case_with_its_message() {
     let schema = schema();
-    let (_, cases) = cases().unwrap();
-    for case in cases.iter().filter(|case| case.by == By::Rule) {
+    for case in all().iter().filter(|case| case.by == By::Rule) {
         let errors = Validator::new()
             .validate(&schema, &case.manifest, None)
             .err()
@@ -48,22 +53,61 @@ fn every_rule_has_a_case() {
     }
     let mut messages = Vec::new();
     rules(&schema(), &mut messages);
-    let (_, cases) = cases().unwrap();
+    let cases = all();
     for message in messages {
         assert!(cases.iter().any(|case| message.contains(&case.says)), "no case in refused.yaml for: {message}");
     }
 }
 
-fn policy_schema() -> Value {
+fn schema_of(kind: &str) -> Value {
     let crds = manifests::crds();
-    let (_, crd) = crds.iter().find(|(file, _)| *file == "cardea.dev_mcpauthpolicies.yaml").unwrap();
+    let (_, crd) = crds.iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
     json!(crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema)
+}
+
+#[test]
+fn an_access_policy_says_what_a_server_can_say_for_itself_and_by_the_same_rules() {
+    let inline = schema()["properties"]["spec"]["properties"]["access"].take();
+    let policy = schema_of("McpAccessPolicy")["properties"]["spec"].take();
+    let rules = |schema: &Value| schema["x-kubernetes-validations"].as_array().unwrap().clone();
+    assert!(rules(&inline).iter().all(|rule| rules(&policy).contains(rule)));
+    for (member, schema) in inline["properties"].as_object().unwrap() {
+        assert_eq!(policy["properties"][member], *schema, "{member}");
+    }
+    assert!(!policy.to_string().contains("spec.access"), "a policy's message names a field that it has not");
+}
+
+#[test]
+fn an_access_policy_names_its_servers_or_selects_them() {
+    let schema = schema_of("McpAccessPolicy");
+    let says = |chosen: Value| {
+        let policy = json!({"apiVersion": "cardea.dev/v1alpha1", "kind": "McpAccessPolicy", "metadata": {"name": "p"}, "spec": chosen});
+        let errors = Validator::new().validate(&schema, &policy, None).err()?;
+        Some(errors.as_slice().iter().map(|error| error.message.clone()).collect::<String>())
+    };
+    let expression = |operator: &str, values: Value| json!({"selector": {"matchExpressions": [{"key": "a", "operator": operator, "values": values}]}});
+    for right in [
+        json!({"targetRefs": [{"name": "a"}]}),
+        json!({"selector": {}}),
+        expression("In", json!(["x"])),
+        expression("Exists", json!([])),
+    ] {
+        assert_eq!(says(right.clone()), None, "{right}");
+    }
+    for (wrong, message) in [
+        (json!({}), "exactly one of targetRefs and selector"),
+        (json!({"targetRefs": [{"name": "a"}], "selector": {}}), "exactly one of targetRefs and selector"),
+        (expression("In", json!([])), "In and NotIn need values"),
+        (expression("DoesNotExist", json!(["x"])), "In and NotIn need values"),
+    ] {
+        assert!(says(wrong.clone()).unwrap().contains(message), "{wrong}");
+    }
 }
 
 #[test]
 fn a_policy_says_what_a_server_can_say_for_itself_and_by_the_same_rules() {
     let mut inline = schema()["properties"]["spec"]["properties"]["auth"].take();
-    let policy = policy_schema()["properties"]["spec"].take();
+    let policy = schema_of("McpAuthPolicy")["properties"]["spec"].take();
     let excluded: Vec<String> = policy["properties"].as_object().unwrap().keys().cloned().collect();
     inline["properties"].as_object_mut().unwrap().remove("policyRef").unwrap();
     let rules = inline["x-kubernetes-validations"].as_array_mut().unwrap();
@@ -80,7 +124,7 @@ fn a_policy_says_what_a_server_can_say_for_itself_and_by_the_same_rules() {
 #[test]
 fn no_rule_of_a_policy_names_a_field_of_a_server() {
     assert!(
-        !policy_schema()["properties"]["spec"].to_string().contains("spec.auth."),
+        !schema_of("McpAuthPolicy")["properties"]["spec"].to_string().contains("spec.auth."),
         "a policy's message names a field that it has not"
     );
 }

@@ -64,7 +64,7 @@ async fn a_configuration_that_is_no_good_keeps_the_former_and_is_named() {
     let mut unknown = world.config.clone();
     unknown["surprise"] = json!(true);
     for (text, expected) in [
-        (rules.to_string(), "\"broken\" names no principal"),
+        (rules.to_string(), "\"broken\": principals: nobody is named"),
         (unknown.to_string(), "unknown field `surprise`"),
         ("{".to_owned(), "not a proxy configuration"),
         (String::new(), "not a proxy configuration"),

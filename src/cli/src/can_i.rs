@@ -2,16 +2,17 @@
 //!
 //! Decides nothing itself: the answer is that of the rules that the proxy decides by.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail, ensure};
 use cardea_contract::{Rule, TokenKind};
 use cardea_operator::validate::ValidatedServer;
-use cardea_policy::{Action, ButFor, DenialReason, Evidence, Explanation, Look, Policy, Principal};
+use cardea_policy::{Action, ButFor, DenialReason, Evidence, Explanation, Look, Principal};
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::rules;
+use crate::cluster::Cluster;
+use crate::rules::{self, Ruled};
+use crate::source::Source;
 
 /// Flags of `cardea can-i`.
 #[derive(clap::Args)]
@@ -24,14 +25,15 @@ pub(crate) struct Flags {
     /// What it is.
     #[arg(long, value_enum, default_value_t = Kind::Tool)]
     kind: Kind,
-    /// File with the McpServer, `-` for standard input.
-    #[arg(short, long, value_name = "FILE")]
-    filename: PathBuf,
-    /// Name of the McpServer, if the file holds several.
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    cluster: Cluster,
     #[command(flatten)]
     caller: Caller,
+    /// Moment that is asked about, as in 2026-12-01T18:00:00Z: rules may have an end. Default: now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -91,8 +93,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// When the manifest or a flag makes no sense.
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
-    let server = rules::read(&flags.filename, flags.server.as_deref())?;
-    let policy = Policy::compile(&server.rules).context("spec.access.rules")?;
+    let manifests = flags.source.manifests(&flags.cluster)?;
+    let Ruled { server, policy, .. } =
+        rules::of(&manifests, manifests.server(flags.source.server())?, flags.at.unwrap_or_else(Timestamp::now))?;
     let caller = flags.caller.principal(&server)?;
     let arguments: Value = serde_json::from_str(&flags.args).context("--args is not JSON")?;
     ensure!(

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use cardea_api::v1alpha1::McpServer;
-use cardea_operator::validate::ValidatedServer;
+use jiff::Timestamp;
 
+use crate::documents;
 use crate::explain::{self, Matrix, May};
-use crate::{manifest, rules};
+use crate::manifest::Manifests;
+use crate::rules::{self, Ruled};
 
 /// Flags of `cardea diff`.
 #[derive(clap::Args)]
@@ -33,16 +34,15 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
         let (old, new) = (old.get(name), new.get(name));
         // Both are asked the same questions: a Deny may name what an Allow is about with a wildcard.
         let (mut tools, mut callers) = (BTreeSet::new(), Vec::new());
-        for (manifest, server) in [old, new].into_iter().flatten() {
-            tools.extend(explain::tools(manifest, &server.rules));
-            callers.extend(explain::callers(&server.rules));
+        for ruled in [old, new].into_iter().flatten() {
+            tools.extend(explain::tools(ruled));
+            callers.extend(explain::callers(&ruled.server.rules));
         }
         let tools: Vec<String> = tools.into_iter().collect();
-        let matrix = |side: Option<&(McpServer, ValidatedServer)>| match side {
-            Some((_, server)) => Matrix::of(server, tools.clone(), &callers),
-            None => Ok(Matrix::default()),
+        let matrix = |side: Option<&Ruled>| {
+            side.map_or_else(Matrix::default, |ruled| Matrix::of(ruled, tools.clone(), &callers))
         };
-        for change in changes(&matrix(old)?, &matrix(new)?) {
+        for change in changes(&matrix(old), &matrix(new)) {
             println!("{name}: {change}");
             same = false;
         }
@@ -50,24 +50,20 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
     Ok(same)
 }
 
-/// Every server of a file, or of the files of a folder, by namespace and name.
-fn servers(place: &Path) -> anyhow::Result<BTreeMap<String, (McpServer, ValidatedServer)>> {
-    let mut files = vec![place.to_owned()];
-    if place.is_dir() {
-        let entries = std::fs::read_dir(place).with_context(|| place.display().to_string())?;
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-        let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        files = paths.into_iter().filter(is_yaml).collect();
+/// Every server of a file, or of the files of a folder, by namespace and name. A policy may stand in another file than the
+/// servers that name it.
+fn servers(place: &Path) -> anyhow::Result<BTreeMap<String, Ruled>> {
+    let mut manifests = Manifests::default();
+    for file in documents::files(place)? {
+        let read = Manifests::read(&documents::text(&file)?);
+        manifests.extend(read.with_context(|| file.display().to_string())?);
     }
-    // A policy may stand in another file than the servers that name it.
-    let texts = files.iter().map(|file| manifest::text(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let text = texts.join("\n---\n");
     let mut servers = BTreeMap::new();
-    for server in manifest::servers(&text)? {
-        let (manifest, server) = rules::of(&text, server).with_context(|| place.display().to_string())?;
-        let name = format!("{}/{}", server.namespace, server.name);
+    for server in manifests.servers().with_context(|| place.display().to_string())? {
+        let ruled = rules::of(&manifests, server, Timestamp::now()).with_context(|| place.display().to_string())?;
+        let name = format!("{}/{}", ruled.server.namespace, ruled.server.name);
         let twice = format!("{}: {name} is there twice", place.display());
-        ensure!(servers.insert(name, (manifest, server)).is_none(), twice);
+        ensure!(servers.insert(name, ruled).is_none(), twice);
     }
     Ok(servers)
 }

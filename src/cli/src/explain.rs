@@ -3,31 +3,30 @@
 
 mod page;
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
-use cardea_api::v1alpha1::McpServer;
 use cardea_contract::{PrincipalMatch, Rule};
-use cardea_operator::validate::ValidatedServer;
-use cardea_policy::{Action, Arguments, Catalog, Evidence, Policy, Principal};
+use cardea_policy::{Action, Arguments, Catalog, Evidence, Principal};
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::rules;
+use crate::cluster::Cluster;
+use crate::rules::{self, Ruled};
+use crate::source::Source;
 
 /// Flags of `cardea explain`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// File with the McpServer, `-` for standard input. One that comes from a cluster bears the names of its tools, as in
-    /// `kubectl get mcpservers.cardea.dev NAME -o yaml | cardea explain -f -`; of any other the rules' globs are shown.
-    #[arg(short, long, value_name = "FILE")]
-    filename: PathBuf,
-    /// Name of the McpServer, if the file holds several.
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
-    /// A tool to show. May be repeated. Default: all.
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    cluster: Cluster,
+    /// A tool to show. May be repeated. Default: those that the server was seen to have, which its status tells; of one that
+    /// never ran, the rules' globs.
     #[arg(long, value_name = "NAME")]
     tool: Vec<String>,
+    /// Moment that is asked about, as in 2026-12-01T18:00:00Z: rules may have an end. Default: now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -80,9 +79,11 @@ pub(crate) struct Matrix {
 /// When the manifest makes no sense.
 #[expect(clippy::print_stdout, reason = "the one thing this command is for")]
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
-    let (manifest, server) = rules::read_whole(&flags.filename, flags.server.as_deref())?;
-    let tools = if flags.tool.is_empty() { tools(&manifest, &server.rules) } else { flags.tool.clone() };
-    let matrix = Matrix::of(&server, tools, &callers(&server.rules))?;
+    let manifests = flags.source.manifests(&flags.cluster)?;
+    let ruled =
+        rules::of(&manifests, manifests.server(flags.source.server())?, flags.at.unwrap_or_else(Timestamp::now))?;
+    let tools = if flags.tool.is_empty() { tools(&ruled) } else { flags.tool.clone() };
+    let matrix = Matrix::of(&ruled, tools, &callers(&ruled.server.rules));
     match flags.output {
         Output::Table => print!("{}", matrix.table()),
         Output::Json => println!("{}", serde_json::to_string_pretty(&matrix.document())?),
@@ -92,11 +93,11 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
 }
 
 /// Those that the server was seen to have, or what the rules are about.
-pub(crate) fn tools(manifest: &McpServer, rules: &[Rule]) -> Vec<String> {
-    let seen = manifest.status.iter().flat_map(|status| &status.tools).map(|tool| tool.name.clone());
+pub(crate) fn tools(ruled: &Ruled) -> Vec<String> {
+    let seen = ruled.manifest.status.iter().flat_map(|status| &status.tools).map(|tool| tool.name.clone());
     let mut tools: Vec<String> = seen.collect();
     if tools.is_empty() {
-        tools = rules.iter().flat_map(|rule| &rule.tools).cloned().collect();
+        tools = ruled.server.rules.iter().flat_map(|rule| &rule.tools).cloned().collect();
     }
     tools.sort();
     tools.dedup();
@@ -125,16 +126,8 @@ impl Arguments for Anything {
 
 impl Matrix {
     /// What these callers may do with these tools.
-    ///
-    /// # Errors
-    /// When the rules make no sense.
-    pub(crate) fn of(
-        server: &ValidatedServer,
-        tools: Vec<String>,
-        callers: &[&PrincipalMatch],
-    ) -> anyhow::Result<Self> {
-        let rules = &server.rules;
-        let policy = Policy::compile(rules).context("spec.access.rules")?;
+    pub(crate) fn of(ruled: &Ruled, tools: Vec<String>, callers: &[&PrincipalMatch]) -> Self {
+        let Ruled { server, policy, .. } = ruled;
         let may = |caller: &Principal, tool: &String| match policy.decide(caller, Action::CallTool(tool), &Anything) {
             Ok(_) => May::Always,
             Err(_) if policy.shows(caller, Catalog::Tools, tool) => May::Sometimes,
@@ -145,8 +138,8 @@ impl Matrix {
             (label, tools.iter().map(|tool| may(&caller, tool)).collect())
         };
         let callers = callers.iter().map(|principal| row(principal)).collect();
-        let conditions = rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect();
-        Ok(Self { server: format!("{}/{}", server.namespace, server.name), tools, callers, conditions })
+        let conditions = server.rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect();
+        Self { server: format!("{}/{}", server.namespace, server.name), tools, callers, conditions }
     }
 
     fn table(&self) -> String {
@@ -200,6 +193,9 @@ fn conditions(rule: &Rule) -> Option<String> {
     all.extend(rule.when.clone());
     if !rule.scopes.is_empty() {
         all.push(format!("scopes {}", rule.scopes.join(" ")));
+    }
+    if let Some(end) = rule.not_after.and_then(|end| Timestamp::from_second(end).ok()) {
+        all.push(format!("before {end}"));
     }
     (!all.is_empty()).then(|| format!("{:?} {}", rule.effect, all.join(" and ")))
 }

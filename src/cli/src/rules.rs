@@ -1,45 +1,45 @@
 //! The rules of a manifest, checked as the operator checks them. What only a cluster has, and no rule depends on, is taken
 //! for granted.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use cardea_api::v1alpha1::McpServer;
 use cardea_operator::cluster_issuer::ClusterIssuer;
 use cardea_operator::observe::Observed;
-use cardea_operator::validate::{ValidatedServer, validate_at};
+use cardea_operator::validate::{Rejection, ValidatedServer, validate_at};
+use cardea_policy::Policy;
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::manifest::{self, Policies};
+use crate::manifest::{Manifests, Policies};
 
-/// Reads one server with its rules.
-///
-/// # Errors
-/// What is wrong with the manifest, each thing with its field.
-pub(crate) fn read(file: &Path, server: Option<&str>) -> anyhow::Result<ValidatedServer> {
-    read_whole(file, server).map(|(_, checked)| checked)
+/// A server and who may use what of it.
+pub(crate) struct Ruled {
+    /// As it stands there, its status included.
+    pub(crate) manifest: McpServer,
+    pub(crate) server: ValidatedServer,
+    /// Its rules, compiled.
+    pub(crate) policy: Policy,
 }
 
-/// The same with the manifest as it stands there, its status included.
+/// The rules of a server of these manifests, as they are at a moment: those whose end has come are no more.
 ///
 /// # Errors
-/// What is wrong with the manifest, each thing with its field.
-pub(crate) fn read_whole(file: &Path, server: Option<&str>) -> anyhow::Result<(McpServer, ValidatedServer)> {
-    let text = manifest::text(file)?;
-    of(&text, manifest::server(&text, server)?)
+/// What is wrong with them, each thing with its field.
+pub(crate) fn of(manifests: &Manifests, server: McpServer, at: Timestamp) -> anyhow::Result<Ruled> {
+    let policies = manifests.policies(&server)?;
+    let mut checked = check(server.clone(), policies).map_err(|rejection| anyhow!(rejection.message))?;
+    checked.rules.retain(|rule| rule.not_after.is_none_or(|end| end > at.as_second()));
+    let policy = Policy::compile(&checked.rules).context("spec.access.rules")?;
+    Ok(Ruled { manifest: server, server: checked, policy })
 }
 
-/// The same of a server of these documents.
+/// Checks a server with the policies that count for it.
 ///
 /// # Errors
-/// What is wrong with the manifest, each thing with its field.
-pub(crate) fn of(text: &str, server: McpServer) -> anyhow::Result<(McpServer, ValidatedServer)> {
-    let policies = manifest::policies(text, &server)?;
-    Ok((server.clone(), checked(server, policies)?))
-}
-
-fn checked(server: McpServer, policies: Policies) -> anyhow::Result<ValidatedServer> {
+/// The first thing that is wrong.
+pub(crate) fn check(server: McpServer, policies: Policies) -> Result<ValidatedServer, Rejection> {
     let spec = &server.spec;
     let evidence = policies.auth.as_ref().map(|policy| &policy.spec).or(spec.auth.as_ref().map(|auth| &auth.inline));
     let issuers = evidence.into_iter().flat_map(|evidence| &evidence.issuers);
@@ -64,5 +64,5 @@ fn checked(server: McpServer, policies: Policies) -> anyhow::Result<ValidatedSer
         cluster_issuer: Some(Arc::new(ClusterIssuer { url: "https://kubernetes.default.svc".into(), jwks: json!({}) })),
         server: Arc::new(server),
     };
-    validate_at(&observed, &origin).map_err(|rejection| anyhow!(rejection.message))
+    validate_at(&observed, &origin)
 }

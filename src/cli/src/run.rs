@@ -11,16 +11,18 @@ mod process;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cardea_api::v1alpha1::McpServer;
 use cardea_contract::Upstream;
 use cardea_proxy::{AuditSink, Bound, Settings};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::manifest;
+use crate::documents;
+use crate::manifest::{Manifests, Policies};
+use crate::source::Source;
 use folder::Folder;
 use local::{Account, Fit, Given, Local, UpstreamUrl};
 use process::Process;
@@ -36,12 +38,8 @@ const TELL: u32 = 60;
 /// Flags of `cardea run`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// File with the McpServer, `-` for standard input. A change of the file is applied at once.
-    #[arg(short, long, value_name = "FILE")]
-    filename: PathBuf,
-    /// Name of the McpServer, if the file holds several.
-    #[arg(long, value_name = "NAME")]
-    server: Option<String>,
+    #[command(flatten)]
+    source: Source,
     /// Namespace, if the manifest names none.
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -86,9 +84,8 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
     }
     let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
-    let text = manifest::text(&flags.filename)?;
-    let server = manifest::server(&text, flags.server.as_deref())?;
-    let policies = manifest::policies(&text, &server)?;
+    let text = documents::text(flags.source.file()?)?;
+    let (server, policies) = asked(&flags.source, &text)?;
     let local = Local::new(&flags, &server, address)?;
     let fit = local.fit(server, policies, 1)?;
 
@@ -133,6 +130,14 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     outcome
 }
 
+/// The server that is meant, with the policies that count for it.
+fn asked(source: &Source, text: &str) -> anyhow::Result<(McpServer, Policies)> {
+    let manifests = Manifests::read(text)?;
+    let server = manifests.server(source.server())?;
+    let policies = manifests.policies(&server)?;
+    Ok((server, policies))
+}
+
 /// Tells how to connect, then follows the manifest: each change is put in force, one that cannot be is said and leaves the
 /// former. Ends with an error only.
 async fn serve(
@@ -147,14 +152,13 @@ async fn serve(
     tracing::info!(admin = %addresses.admin, "keys of the signed identity, health and metrics");
     listening(&current.config.upstream).await;
     connection::tell(local, &current.server, folder)?;
-    let mut watch = Watch::new(&flags.filename, text);
+    let mut watch = Watch::new(flags.source.file()?, text);
     for generation in 2.. {
         connection::hint(local, &current.server);
         let next = loop {
             let text = watch.changed().await;
             let next = text.and_then(|text| {
-                let server = manifest::server(&text, flags.server.as_deref())?;
-                let policies = manifest::policies(&text, &server)?;
+                let (server, policies) = asked(&flags.source, &text)?;
                 local.fit(server, policies, generation)
             });
             match next {

@@ -169,7 +169,7 @@ async fn a_manifest_runs_here_and_follows_its_file() {
 
     // A manifest that cannot be is said and changes nothing.
     std::fs::write(&file, manifest(port, "  auth: {clientCertificates: {}}\n  acess: {}\n")).unwrap();
-    eventually("the mistake is said", async || running.log().contains("'acess' was unexpected")).await;
+    eventually("the mistake is said", async || running.log().contains("spec.acess: is not known")).await;
     assert_eq!(echo(&session).await.unwrap(), "Echo: door");
     assert!(running.log().contains(r#""decision":"Allow""#), "{}", running.log());
 
@@ -214,7 +214,7 @@ fn what_cannot_run_here_is_said_with_the_remedy() {
         (issuer, &["--config-map", "login-ca=/no/such/folder", "--", "true"], "is not a folder"),
         (secret, &["--", "true"], "--secret api=FOLDER"),
         ("  auth: {staticTokens: {secretRef: {name: known}}}\n", &upstream, "--secret known=FOLDER"),
-        ("  tls: {clientAuth: Never}\n", &upstream, "spec.tls.clientAuth: \"Never\" is not one of"),
+        ("  tls: {clientAuth: Never}\n", &upstream, "spec.tls.clientAuth: \"Never\" is none of"),
     ] {
         let said = says(&manifest(9, further), arguments);
         assert!(said.contains(expected), "{expected}: {said}");

@@ -1,5 +1,6 @@
 //! Rules, compiled once and asked often.
 
+mod error;
 mod explain;
 mod index;
 
@@ -7,11 +8,12 @@ use std::sync::Arc;
 
 use cardea_contract::{Effect, PrincipalMatch, Rule};
 
+pub use self::error::CompileError;
 pub use self::explain::{ButFor, Explanation, Look};
 use self::index::Index;
-use crate::conditions::{Condition, ConditionError, Truth};
+use crate::conditions::{Condition, Truth};
 use crate::glob::Glob;
-use crate::when::{Facts, When, WhenError};
+use crate::when::{Facts, When};
 use crate::{Action, Arguments, Catalog, Denial, DenialReason, Permit, Principal, scopes, uri};
 
 /// Compiled rules. Empty means: nothing may be called.
@@ -56,70 +58,6 @@ enum Given<'a> {
     Later,
     /// All of these; conditions are judged by them.
     Now(&'a Facts<'a>),
-}
-
-/// A rule that cannot be compiled.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CompileError {
-    /// A rule without principals would be about nobody, which its author cannot have meant.
-    #[error("rule {0:?} names no principal: list at least one, or `anyAuthenticated: true`")]
-    NoPrincipal(String),
-    /// A rule about nothing.
-    #[error("rule {0:?} is about nothing: list at least one glob in tools, prompts, resources or methods")]
-    AboutNothing(String),
-    /// Not a glob of what it stands for.
-    #[error(
-        "rule {rule:?}: {glob:?} is not a glob of {field}: {alphabet}, with `*` for any run and `?` for one character"
-    )]
-    Glob {
-        /// The rule.
-        rule: String,
-        /// What it says.
-        glob: String,
-        /// Where.
-        field: &'static str,
-        /// What may stand there.
-        alphabet: &'static str,
-    },
-    /// Not a scope of RFC 6749 section 3.3, or one that permits nothing.
-    #[error(
-        "rule {rule:?}: {scope:?} is not a scope that a rule can need: printable ASCII without space, `\"` and `\\`, and not offline_access"
-    )]
-    Scope {
-        /// The rule.
-        rule: String,
-        /// What it says.
-        scope: String,
-    },
-    /// A condition that makes no sense.
-    #[error("rule {rule:?}: arguments[{index}].{error}")]
-    Argument {
-        /// The rule.
-        rule: String,
-        /// Which of its conditions.
-        index: usize,
-        /// What is wrong with it.
-        error: ConditionError,
-    },
-    /// An expression that makes no sense.
-    #[error("rule {rule:?}: when: {error}")]
-    When {
-        /// The rule.
-        rule: String,
-        /// What is wrong with it.
-        error: WhenError,
-    },
-    /// Compiling expressions takes time, and a policy is compiled whenever it changes.
-    #[error("more than {MAX_EXPRESSIONS} conditions with regex: take glob, prefix or in for some of them")]
-    TooManyExpressions,
-    /// Resources and methods have no arguments: the condition could never be told.
-    #[error(
-        "rule {0:?} has conditions on arguments and names resources or methods, which have none: put these into a rule of their own"
-    )]
-    NoArguments(String),
-    /// A Deny holds for every token: with scopes it would be lifted or laid on by what a client asks for.
-    #[error("rule {0:?} is a Deny with scopes: remove them, a Deny holds whatever the token was granted")]
-    DenyWithScopes(String),
 }
 
 impl Policy {
@@ -275,11 +213,12 @@ impl Rules {
     fn add(&mut self, rule: &Rule) -> Result<(), CompileError> {
         let number = self.all.len();
         self.all.push(CompiledRule::compile(rule)?);
-        let name = "letters, digits, `_`, `-`, `.`, `/`";
-        self.tools.add(globs(rule, &rule.tools, "tool names", name, is_name_glob)?, number);
-        self.prompts.add(globs(rule, &rule.prompts, "prompt names", name, is_name_glob)?, number);
-        self.resources.add(globs(rule, &rule.resources, "resource URIs", "visible ASCII", is_uri_glob)?, number);
-        self.methods.add(globs(rule, &rule.methods, "methods", name, is_name_glob)?, number);
+        let of = |field, globs: &[String], example| compile(rule, field, globs, (NAMES, is_name_glob), example);
+        self.tools.add(of("tools", &rule.tools, "get_*")?, number);
+        self.prompts.add(of("prompts", &rule.prompts, "review-*")?, number);
+        self.methods.add(of("methods", &rule.methods, "tasks/*")?, number);
+        let uris = compile(rule, "resources", &rule.resources, (URIS, is_uri_glob), "file:///docs/*")?;
+        self.resources.add(uris, number);
         Ok(())
     }
 
@@ -304,8 +243,8 @@ impl CompiledRule {
         if has_none && !rule.arguments.is_empty() {
             return Err(CompileError::NoArguments(rule.name.clone()));
         }
-        if let Some(scope) = rule.scopes.iter().find(|scope| !scopes::is_scope(scope)) {
-            return Err(CompileError::Scope { rule: rule.name.clone(), scope: scope.clone() });
+        if let Some((index, scope)) = rule.scopes.iter().enumerate().find(|(_, scope)| !scopes::is_scope(scope)) {
+            return Err(CompileError::Scope { rule: rule.name.clone(), index, scope: scope.clone() });
         }
         if rule.effect == Effect::Deny && !rule.scopes.is_empty() {
             return Err(CompileError::DenyWithScopes(rule.name.clone()));
@@ -383,15 +322,22 @@ impl CompiledRule {
     }
 }
 
-fn globs(
+/// What globs are written in, for people.
+const NAMES: &str = "1 to 128 letters, digits and '_-./'";
+const URIS: &str = "1 to 256 visible ASCII characters";
+
+fn compile(
     rule: &Rule,
-    globs: &[String],
     field: &'static str,
-    alphabet: &'static str,
-    fits: impl Fn(&str) -> bool,
+    globs: &[String],
+    (alphabet, fits): (&'static str, fn(&str) -> bool),
+    example: &'static str,
 ) -> Result<Vec<Glob>, CompileError> {
-    match globs.iter().find(|glob| !fits(glob)) {
-        Some(glob) => Err(CompileError::Glob { rule: rule.name.clone(), glob: glob.clone(), field, alphabet }),
+    match globs.iter().enumerate().find(|(_, glob)| !fits(glob)) {
+        Some((index, glob)) => {
+            let (rule, glob) = (rule.name.clone(), glob.clone());
+            Err(CompileError::Glob { rule, field, index, glob, alphabet, example })
+        }
         None => Ok(globs.iter().map(|glob| Glob::new(glob)).collect()),
     }
 }

@@ -86,21 +86,23 @@ pub enum WhenError {
     },
     /// Longer than may be, or of more parts.
     #[error(
-        "is too long: at most {MAX_SOURCE} bytes, {MAX_NODES} parts and {MAX_DEPTH} brackets within each other; split it into typed conditions under arguments"
+        "is too long: at most {MAX_SOURCE} bytes, {MAX_NODES} parts and {MAX_DEPTH} brackets within each other; let arguments say what they can, as in arguments: [{{path: /env, in: [staging, test]}}]"
     )]
     TooLong,
     /// A variable that there is not.
-    #[error("{0:?} is none of request, principal and args, and no variable of a macro: args.{0} is an argument")]
+    #[error(
+        "{0:?} is none of request, principal and args, and no variable of a macro: an argument is a member of args, as in args.{0}"
+    )]
     Variable(String),
     /// A function that may not be called.
     #[error(
-        "{0:?} cannot be called here: there are size, contains, startsWith, endsWith, has, all, exists, exists_one and conversions; for expressions take the typed operator regex"
+        "{0:?} cannot be called here: there are size, contains, startsWith, endsWith, has, all, exists, exists_one and conversions; for expressions take regex under arguments, as in args.branch.startsWith('feature-')"
     )]
     Function(String),
     /// `map` and `filter` build lists, a loop within a loop takes as long as both together, and what is put together in each
     /// turn grows.
     #[error(
-        "only all, exists and exists_one go over a list, not within each other, and without '+' and lists of their own in them"
+        "only all, exists and exists_one go over a list, not within each other, and without '+' and lists of their own in them, as in args.files.all(f, f.startsWith('/data/'))"
     )]
     Loop,
 }
@@ -157,7 +159,8 @@ impl When {
             let (line, column) = first.map_or((1, 1), |error| error.pos);
             let problem = first.map_or_else(|| "no expression".to_owned(), |error| error.msg.clone());
             // The parser lists all that could have stood there.
-            let problem = problem.split(" expecting ").next().unwrap_or_default().to_owned();
+            let problem = problem.split(" expecting ").next().unwrap_or_default().trim_start_matches("Syntax error: ");
+            let problem = if problem.ends_with("'<EOF>'") { "it ends too early" } else { problem }.to_owned();
             WhenError::Syntax { line, column, problem }
         })?;
         let mut walk = Walk::default();

@@ -13,7 +13,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cardea_policy::{Action, Evidence, Principal, ToolDefinition, rule_warnings};
+use cardea_contract::{ArgumentCondition, Effect, PrincipalMatch, Rule};
+use cardea_policy::{Action, Catalog, Evidence, Policy, Principal, ToolDefinition, rule_warnings};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
@@ -219,6 +220,48 @@ pub fn tool(bytes: &[u8]) {
     }
 }
 
+/// A line of conditions, a line of CEL, arguments: what compiles is judged, in the same way however it is asked, and what an
+/// Allow permits by it a Deny refuses.
+pub fn conditions(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let (asked, when, given) = (lines.next(), lines.next(), lines.next());
+    let Ok(arguments) = serde_json::from_slice::<Vec<ArgumentCondition>>(asked.unwrap_or_default()) else { return };
+    let Ok(given) = serde_json::from_slice::<Value>(given.unwrap_or_default()) else { return };
+    let Ok(when) = std::str::from_utf8(when.unwrap_or_default()) else { return };
+    let rule = |name: &str, effect, arguments: &[ArgumentCondition], when: &str| Rule {
+        name: name.into(),
+        effect,
+        principals: vec![PrincipalMatch::AnyAuthenticated],
+        tools: vec!["*".into()],
+        prompts: Vec::new(),
+        resources: Vec::new(),
+        methods: Vec::new(),
+        arguments: arguments.to_vec(),
+        when: (!when.is_empty()).then(|| when.to_owned()),
+        scopes: Vec::new(),
+        broader_scopes: Default::default(),
+        not_after: None,
+    };
+    let all = rule("all", Effect::Allow, &[], "");
+    let Ok(allow) = Policy::compile(&[rule("allow", Effect::Allow, &arguments, when)]) else { return };
+    let deny = Policy::compile(&[rule("deny", Effect::Deny, &arguments, when), all]).expect("of the same conditions");
+    let permits = |policy: &Policy| {
+        let (caller, action) = (&*SCENE.principal, Action::CallTool("deploy"));
+        let decision = policy.decide(caller, action, &given);
+        let explanation = policy.explain(caller, action, &given);
+        match (&decision, &explanation.decision) {
+            (Ok(permit), Ok(rule)) => assert_eq!(permit.rule(), rule.as_deref()),
+            (Err(denial), Err(reason)) => assert_eq!(denial.reason, *reason),
+            (decision, explanation) => panic!("{decision:?}, and {explanation:?}"),
+        }
+        if decision.is_ok() {
+            assert!(policy.shows(caller, Catalog::Tools, "deploy"), "it may be called and is not shown");
+        }
+        decision.is_ok()
+    };
+    assert!(!(permits(&allow) && permits(&deny)), "what holds for an Allow does not for a Deny");
+}
+
 fn is_inline(keys: &cardea_contract::KeySource) -> bool {
     matches!(keys, cardea_contract::KeySource::Inline { .. })
 }
@@ -243,5 +286,6 @@ mod tests {
         reads("token", token);
         reads("configuration", configuration);
         reads("tool", tool);
+        reads("conditions", conditions);
     }
 }

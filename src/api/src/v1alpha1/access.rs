@@ -9,8 +9,8 @@ use serde_json::{Number, Value};
 /// Who may use what of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("rules: two rules have the same name: give each its own, audit lines call them by it"))]
-#[x_kube(validation = Rule::new("!has(self.scopeBundles) || self.scopeBundles.all(b, self.scopeBundles.exists_one(o, o.scope == b.scope))").message("scopeBundles: two entries have the same scope: make one of them"))]
+#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, self.rules.exists_one(o, o.name == r.name))").message("rules: two rules have the same name: give each its own, audit lines call them by it, as in staging-readers and staging-writers"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || self.scopeBundles.all(b, self.scopeBundles.exists_one(o, o.scope == b.scope))").message("scopeBundles: two entries have the same scope: make one of them, as in {scope: files-read, tools: [read_file, list_files]}"))]
 pub struct Access {
     /// Rules. Deny wins over Allow, nothing matching is a deny, their order does not matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -26,8 +26,8 @@ pub struct Access {
 /// A scope and what it stands for: a rule that names it permits this, and no more, to tokens that have the scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.scope.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && self.scope != 'offline_access'").message("scopeBundles[].scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing"))]
-#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("scopeBundles[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a bundle of their own"))]
+#[x_kube(validation = Rule::new("self.scope.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && self.scope != 'offline_access'").message("scopeBundles[].scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing, as in filesystem-read"))]
+#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("scopeBundles[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a bundle of their own, as in {scope: docs-read, resources: ['file:///docs/*']}"))]
 pub struct ScopeBundle {
     /// The scope, as in `filesystem-read`.
     #[schemars(length(min = 1, max = 128))]
@@ -69,16 +69,16 @@ pub struct ScopeBundle {
 /// one of `tools`, `prompts`, `resources` and `methods`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.scopeBundles)").message("rules[] needs at least one of tools, prompts, resources, methods and scopeBundles: list what the rule is about, '*' for all"))]
-#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !(has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.arguments))").message("rules[].scopeBundles says what the rule is about: remove tools, prompts, resources, methods and arguments there, or make a rule of their own for them"))]
-#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopeBundles goes with Allow only: a Deny holds whatever the token was granted, so list its tools there"))]
-#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("rules[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a rule of their own"))]
-#[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character"))]
-#[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there"))]
-#[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\\\' (RFC 6749), and not offline_access, which permits nothing"))]
+#[x_kube(validation = Rule::new("has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.scopeBundles)").message("rules[] needs at least one of tools, prompts, resources, methods and scopeBundles: list what the rule is about, '*' for all, as in tools: ['get_*']"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !(has(self.tools) || has(self.prompts) || has(self.resources) || has(self.methods) || has(self.arguments))").message("rules[].scopeBundles says what the rule is about: remove tools, prompts, resources, methods and arguments there, or make a rule of their own for them, as in scopeBundles: [filesystem-read]"))]
+#[x_kube(validation = Rule::new("!has(self.scopeBundles) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopeBundles goes with Allow only: a Deny holds whatever the token was granted, so list its tools there, as in tools: ['write_*']"))]
+#[x_kube(validation = Rule::new("!has(self.arguments) || (!has(self.resources) && !has(self.methods))").message("rules[].arguments goes with tools and prompts only, which have arguments: put resources and methods into a rule of their own, as in {name: docs, principals: [{group: developers}], resources: ['file:///docs/*']}"))]
+#[x_kube(validation = Rule::new("!has(self.tools) || self.tools.all(t, t.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].tools: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character, as in get_*"))]
+#[x_kube(validation = Rule::new("!has(self.prompts) || self.prompts.all(p, p.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].prompts: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character, as in review-*"))]
+#[x_kube(validation = Rule::new("!has(self.resources) || self.resources.all(r, r.matches('^[!-~]{1,256}$'))").message("rules[].resources: a glob of URIs is 1 to 256 visible ASCII characters, with '*' for any run and '?' for one character, as in file:///docs/*"))]
+#[x_kube(validation = Rule::new("!has(self.methods) || self.methods.all(m, m.matches('^[A-Za-z0-9_./*?-]{1,128}$'))").message("rules[].methods: a glob is 1 to 128 letters, digits and '_-./', with '*' for any run and '?' for one character, as in tasks/*"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || !has(self.effect) || self.effect != 'Deny'").message("rules[].scopes goes with Allow only: a Deny holds whatever the token was granted, so remove scopes there, as in {name: nobody-drops, effect: Deny, principals: [{anyAuthenticated: true}], tools: [drop]}"))]
+#[x_kube(validation = Rule::new("!has(self.scopes) || self.scopes.all(s, s.matches('^[!#-\\\\[\\\\]-~]{1,128}$') && s != 'offline_access')").message("rules[].scopes: a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\' (RFC 6749), and not offline_access, which permits nothing, as in deploy:write"))]
 #[x_kube(validation = Rule::new("!self.name.contains('/')").message("rules[].name has no '/', which stands between a policy and its rule in audit lines: choose another name, as in read-only"))]
 pub struct AccessRule {
     /// Name of the rule in audit lines.
@@ -168,7 +168,8 @@ pub enum Effect {
 /// `equals`, `in`, `prefix`, `suffix`, `glob`, `regex`, `min`, `max`, `cidr`, `pathUnder`, `absent`, `type` and `size`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.path.startsWith('/')").message("rules[].arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
+#[x_kube(validation = Rule::new("self.path.startsWith('/')").message("arguments[].path is a JSON pointer into the arguments: begin it with '/', as in /env or /files/*/path"))]
+#[x_kube(validation = Rule::new("!has(self.elements) || self.path.matches('/[*](/|$)')").message("arguments[].elements goes with a path that leads to several values: remove it, or lead the path through a segment '*', as in /files/*/path"))]
 #[schemars(extend("minProperties" = 2))]
 pub struct ArgumentCondition {
     /// JSON pointer (RFC 6901) into the arguments, as in `/env` or `/labels/team`. A segment `*` leads to the elements of an
@@ -176,8 +177,8 @@ pub struct ArgumentCondition {
     #[schemars(length(min = 2, max = 256))]
     pub path: String,
 
-    /// Of how many elements it must hold where the path leads to several. Default: Every in an Allow, Any in
-    /// a Deny.
+    /// Of how many elements it must hold where the path leads to several, which a segment `*` does. Default: Every in an
+    /// Allow, Any in a Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elements: Option<Elements>,
 
@@ -306,11 +307,11 @@ pub struct Size {
 /// `anyAuthenticated` and `anonymous`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated), has(self.anonymous)].exists_one(m, m)").message("rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous: make one entry for each"))]
-#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("rules[].principals[].issuer goes with subject, group or claim only: remove it"))]
-#[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false"))]
-#[x_kube(validation = Rule::new("!has(self.anonymous) || self.anonymous").message("rules[].principals[].anonymous can only be true: remove the entry instead of setting it to false"))]
-#[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME"))]
+#[x_kube(validation = Rule::new("[has(self.subject), has(self.group), has(self.claim), has(self.serviceAccount), has(self.spiffeId), has(self.anyAuthenticated), has(self.anonymous)].exists_one(m, m)").message("rules[].principals[] needs exactly one of subject, group, claim, serviceAccount, spiffeId, anyAuthenticated and anonymous: make one entry for each, as in [{group: developers}, {subject: alice}]"))]
+#[x_kube(validation = Rule::new("!has(self.issuer) || has(self.subject) || has(self.group) || has(self.claim)").message("rules[].principals[].issuer goes with subject, group or claim only: remove it, or name one of them, as in {group: developers, issuer: corp}"))]
+#[x_kube(validation = Rule::new("!has(self.anyAuthenticated) || self.anyAuthenticated").message("rules[].principals[].anyAuthenticated can only be true: remove the entry instead of setting it to false, or name somebody, as in {group: developers}"))]
+#[x_kube(validation = Rule::new("!has(self.anonymous) || self.anonymous").message("rules[].principals[].anonymous can only be true: remove the entry instead of setting it to false, or name somebody, as in {group: developers}"))]
+#[x_kube(validation = Rule::new("!has(self.spiffeId) || self.spiffeId.matches('^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$')").message("rules[].principals[].spiffeId must look like spiffe://cluster.local/ns/NAMESPACE/sa/NAME, as in spiffe://cluster.local/ns/agents/sa/planner"))]
 pub struct PrincipalMatch {
     /// Exact subject of a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use notify::Watcher as _;
 use tokio::sync::Notify;
 
-use crate::manifest;
+use crate::documents;
 
 /// Editors write a file in steps; a short pause spares reading half of it.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ impl Watch {
             if tokio::time::timeout(POLL, self.heard.notified()).await.is_ok() {
                 tokio::time::sleep(SETTLE).await;
             }
-            match (manifest::text(&self.file), &self.seen) {
+            match (documents::text(&self.file), &self.seen) {
                 (Ok(text), Some(seen)) if text == *seen => {}
                 (Err(_), None) => {}
                 (Ok(text), _) => {

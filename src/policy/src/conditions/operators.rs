@@ -96,7 +96,15 @@ pub(super) fn compile(asked: &ArgumentCondition) -> Result<Vec<Operator>, Condit
         all.push(Operator::Min(own_quantity("min", number, "min: 1")?));
     }
     if let Some(number) = max {
-        all.push(Operator::Max(own_quantity("max", number, "max: 100")?));
+        let most = own_quantity("max", number, "max: 100")?;
+        if let Some(least) = min.as_ref().filter(|least| quantity(least).is_some_and(|least| least > most)) {
+            return Err(problem(
+                "max",
+                format!("nothing is at least {least} and at most {number}"),
+                "{min: 1, max: 100}",
+            ));
+        }
+        all.push(Operator::Max(most));
     }
     if let Some(text) = cidr {
         all.push(Operator::Cidr(network(text)?));
@@ -156,7 +164,10 @@ fn problem(field: &'static str, problem: impl Into<String>, example: &'static st
 fn scalar(field: &'static str, value: &Value, example: &'static str) -> Result<Value, ConditionError> {
     match value {
         Value::String(text) => Ok(own_text(field, text, example)?.into()),
-        Value::Number(number) => own_quantity(field, number, example).map(|_| value.clone()),
+        Value::Number(number) => {
+            own_quantity(field, number, if field == "in" { "in: [1, 2]" } else { "equals: 100" })?;
+            Ok(value.clone())
+        }
         Value::Bool(_) => Ok(value.clone()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
             Err(problem(field, "compares with a text, a number, true or false", example))
@@ -202,7 +213,8 @@ fn expression(pattern: &str) -> Result<Regex, ConditionError> {
     // By itself first: what is put around it must not mend it.
     compile(pattern).and_then(|_| compile(&format!(r"\A(?:{pattern})\z"))).map_err(|error| {
         let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let reason =
+            reason.lines().last().unwrap_or_default().trim_start_matches("error: ").trim_end_matches('.').to_owned();
         problem("regex", format!("{pattern:?} is no expression of the Rust crate regex: {reason}"), EXAMPLE)
     })
 }

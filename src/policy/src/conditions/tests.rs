@@ -317,6 +317,7 @@ fn what_makes_no_sense_is_named_with_what_would() {
         (json!({"path": "/a", "cidr": "::ffff:10.0.0.0/104"}), "is an IPv4 network written as IPv6"),
         (json!({"path": "/a", "pathUnder": "data"}), "pathUnder: \"data\" is no absolute path"),
         (json!({"path": "/a", "pathUnder": "/a/../b"}), "pathUnder: \"/a/../b\" is no absolute path"),
+        (json!({"path": "/a", "min": 1.5, "max": 1}), "max: nothing is at least 1.5 and at most 1, as in {min: 1"),
         (json!({"path": "/a", "size": {}}), "size: has neither min nor max"),
         (json!({"path": "/a", "size": {"min": 2, "max": 1}}), "size: nothing is at least 2 and at most 1"),
     ] {

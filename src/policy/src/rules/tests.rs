@@ -332,7 +332,7 @@ fn scopes_that_no_challenge_could_name_and_a_deny_with_scopes_are_refused() {
     let allow = rule("r", Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
     for bad in ["", "a b", "a\"", "a\\", "\n", "é", "offline_access", &"a".repeat(129)] {
         let error = Policy::compile(&[with_scopes(allow.clone(), &["good", bad])]).unwrap_err();
-        assert_eq!(error, CompileError::Scope { rule: "r".into(), scope: bad.into() });
+        assert_eq!(error, CompileError::Scope { rule: "r".into(), index: 1, scope: bad.into() });
     }
     let deny = Rule { effect: Effect::Deny, ..with_scopes(allow, &["api://x/.default", "!#[]~"]) };
     assert_eq!(Policy::compile(&[deny]).unwrap_err(), CompileError::DenyWithScopes("r".into()));

@@ -1,10 +1,8 @@
 //! `cardea explain`, as a person reads it.
 
-#![cfg(test)]
-
-use std::process::Command;
-
 use serde_json::{Value, json};
+
+use crate::program::Folder;
 
 const MANIFEST: &str = r#"
 apiVersion: cardea.dev/v1alpha1
@@ -41,13 +39,10 @@ const STATUS: &str =
     "status: {tools: [{name: deploy}, {name: drop}, {name: get_log}, {name: merge}, {name: \"<b>\"}]}\n";
 
 fn explained(manifest: &str, words: &[&str]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.yaml");
-    std::fs::write(&file, manifest).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_cardea")).arg("explain").arg("-f").arg(&file).args(words).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let folder = Folder::with(&[("server.yaml", manifest)]);
+    let answer = folder.cardea(&[&["explain", "-f", "server.yaml"], words].concat());
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    answer.says
 }
 
 #[test]
@@ -71,6 +66,17 @@ fn without_a_cluster_the_globs_are_shown() {
     assert!(text.starts_with("CALLER             *    deploy  drop  get_*  merge\n"), "{text}");
     let one = explained(MANIFEST, &["--tool", "get_log"]);
     assert!(one.starts_with("CALLER             get_log\ngroup dev          yes\n"), "{one}");
+}
+
+/// A rule with an end says so, and one whose end has come is no more.
+#[test]
+fn what_is_over_is_not_shown() {
+    let end = |year: u16| format!("      notAfter: \"{year}-01-01T00:00:00Z\"\n");
+    let merges = "      tools: [merge]\n";
+    let until = MANIFEST.replace(merges, &(merges.to_owned() + &end(9000)));
+    assert!(explained(&until, &[]).contains("  merges: Allow scopes repo:merge and before 9000-01-01T00:00:00Z\n"));
+    let over = explained(&MANIFEST.replace(merges, &(merges.to_owned() + &end(2020))), &[]);
+    assert!(!over.contains("merge"), "{over}");
 }
 
 #[test]

@@ -1,29 +1,28 @@
 //! The policies of `deploy/examples`, asked what they are there to answer.
 
-#![cfg(test)]
+use std::path::{Path, PathBuf};
 
-use std::path::Path;
-use std::process::Command;
+use crate::program::cardea;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples")
+}
+
+#[test]
+fn no_example_has_anything_to_be_said_of() {
+    let answer = cardea(&folder(), &["lint", "--strict", "."]);
+    assert_eq!((answer.says.as_str(), answer.code), ("", Some(0)), "{}", answer.errors);
+}
 
 /// Whether whoever these flags describe may call the tool with these arguments.
 fn may(example: &str, who: &str, tool: &str, arguments: &str) -> bool {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(format!("{example}.yaml"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
-    command
-        .arg("can-i")
-        .arg("-f")
-        .arg(file)
-        .args(["--as", "alice", tool, "--args", arguments])
-        .args(who.split_whitespace());
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.starts_with("yes") || text.starts_with("no"),
-        "{example}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.success(), text.starts_with("yes"));
-    output.status.success()
+    let mut words = vec!["can-i", "-f", example, "--as", "alice", tool, "--args", arguments];
+    words.extend(who.split_whitespace());
+    let answer = cardea(&folder(), &words);
+    let yes = answer.says.starts_with("yes");
+    assert!(yes || answer.says.starts_with("no"), "{example}: {}", answer.errors);
+    assert_eq!(answer.code == Some(0), yes);
+    yes
 }
 
 fn asked(example: &str, questions: &[(&str, &str, &str, bool)]) {
@@ -35,7 +34,7 @@ fn asked(example: &str, questions: &[(&str, &str, &str, bool)]) {
 #[test]
 fn read_only_by_default() {
     asked(
-        "policy-read-only",
+        "policy-read-only.yaml",
         &[
             ("", "get_page", "{}", true),
             ("", "list_pages", "{}", true),
@@ -53,7 +52,7 @@ fn read_only_by_default() {
 fn production_for_operators_alone() {
     let whole = r#"{"env":"production","commit":"0123456789abcdef0123456789abcdef01234567"}"#;
     asked(
-        "policy-production-for-ops",
+        "policy-production-for-ops.yaml",
         &[
             ("--group developers", "deploy", r#"{"env":"staging"}"#, true),
             ("--group developers", "deploy", whole, false),
@@ -75,7 +74,7 @@ fn production_for_operators_alone() {
 #[test]
 fn a_folder_for_each_team() {
     asked(
-        "policy-folder-per-team",
+        "policy-folder-per-team.yaml",
         &[
             ("--group payments", "read_file", r#"{"path":"/data/payments/a.txt"}"#, true),
             ("--group payments", "write_file", r#"{"path":"/data/payments"}"#, true),
@@ -94,7 +93,7 @@ fn a_folder_for_each_team() {
 #[test]
 fn one_server_for_many_repositories() {
     asked(
-        "policy-github-repositories",
+        "policy-github-repositories.yaml",
         &[
             ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"shop"}"#, true),
             ("--group reviewers", "create_review", r#"{"owner":"example-corp","repo":"payroll"}"#, false),
@@ -114,6 +113,51 @@ fn one_server_for_many_repositories() {
                 r#"{"owner":"example-corp","branch":"--exec=x"}"#,
                 false,
             ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_for_an_incident_ends_with_it() {
+    let notes = r#"{"database":"notes"}"#;
+    asked(
+        "policy-break-glass.yaml",
+        &[
+            ("--at 2026-12-01T17:59:59Z", "restore_backup", notes, true),
+            ("--at 2026-12-01T18:00:00Z", "restore_backup", notes, false),
+            ("--at 2026-11-30T00:00:00Z", "restore_backup", r#"{"database":"payroll"}"#, false),
+            ("--at 2026-12-01T18:00:00Z", "get_backup", "{}", true),
+        ],
+    );
+}
+
+#[test]
+fn a_platforms_rules_are_not_lifted_by_a_server() {
+    asked(
+        "policy-for-many-servers.yaml",
+        &[
+            ("--group staff", "get_note", "{}", true),
+            ("", "get_note", "{}", false),
+            ("--group editors", "update_note", "{}", true),
+            ("--group editors", "delete_note", "{}", false),
+        ],
+    );
+}
+
+#[test]
+fn scopes_stand_for_tools_and_what_may_be_done_with_them() {
+    let (inside, incoming) = (r#"{"path":"/data/a"}"#, r#"{"path":"/data/incoming/a"}"#);
+    asked(
+        "policy-scope-bundles.yaml",
+        &[
+            ("--group staff", "read_file", inside, false),
+            ("--group staff --scope filesystem-read", "read_file", inside, true),
+            ("--group staff --scope filesystem-read", "read_file", r#"{"path":"/etc/a"}"#, false),
+            ("--group staff --scope filesystem-read", "write_file", incoming, false),
+            ("--group staff --scope filesystem-write", "write_file", incoming, true),
+            ("--group staff --scope filesystem-write", "write_file", inside, false),
+            ("--group staff --scope filesystem-write", "read_file", inside, true),
+            ("--scope filesystem-write", "read_file", inside, false),
         ],
     );
 }

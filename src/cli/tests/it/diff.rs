@@ -1,9 +1,6 @@
 //! `cardea diff`, as a reviewer reads it.
 
-#![cfg(test)]
-
-use std::path::Path;
-use std::process::Command;
+use crate::program::{Answer, Folder};
 
 fn manifest(name: &str, rules: &str) -> String {
     format!(
@@ -19,23 +16,13 @@ const OPS: &str = "{name: ops, principals: [{group: ops}], tools: [deploy, resta
 
 /// What is said of the change, and the exit status.
 fn told(old: &[(&str, String)], new: &[(&str, String)]) -> (String, Option<i32>) {
-    let folder = tempfile::tempdir().unwrap();
-    let place = |side: &str, files: &[(&str, String)]| {
-        let side = folder.path().join(side);
-        std::fs::create_dir(&side).unwrap();
-        for (name, text) in files.iter().chain([&("policy.yaml", POLICY.to_owned())]) {
-            std::fs::write(side.join(name), text).unwrap();
-        }
-        side
-    };
-    let (old, new) = (place("old", old), place("new", new));
-    let output = diff(&old, &new);
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    (String::from_utf8(output.stdout).unwrap(), output.status.code())
-}
-
-fn diff(old: &Path, new: &Path) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_cardea")).arg("diff").arg(old).arg(new).output().unwrap()
+    let folder = Folder::with(&[("old/policy.yaml", POLICY), ("new/policy.yaml", POLICY)]);
+    for (side, files) in [("old", old), ("new", new)] {
+        files.iter().for_each(|(name, text)| folder.put(&format!("{side}/{name}"), text));
+    }
+    let Answer { code, says, errors } = folder.cardea(&["diff", "old", "new"]);
+    assert!(errors.is_empty(), "{errors}");
+    (says, code)
 }
 
 #[test]
@@ -72,12 +59,10 @@ fn a_deny_and_a_name_that_a_wildcard_covered_are_seen() {
 
 #[test]
 fn a_manifest_that_makes_no_sense_is_no_change() {
-    let folder = tempfile::tempdir().unwrap();
-    let (good, bad) = (folder.path().join("good.yaml"), folder.path().join("bad.yaml"));
-    std::fs::write(&good, format!("{POLICY}---\n{}", manifest("a", OPS))).unwrap();
-    std::fs::write(&bad, format!("{POLICY}---\n{}", manifest("a", &OPS.replace("restart", "\"a b\"")))).unwrap();
-    let output = diff(&good, &bad);
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.stdout.is_empty() && errors.contains("spec.access.rules[].tools: a glob is"), "{errors}");
-    assert_eq!(output.status.code(), Some(2));
+    let good = format!("{POLICY}---\n{}", manifest("a", OPS));
+    let bad = format!("{POLICY}---\n{}", manifest("a", &OPS.replace("restart", "\"a b\"")));
+    let folder = Folder::with(&[("good.yaml", &good), ("bad.yaml", &bad)]);
+    let Answer { code, says, errors } = folder.cardea(&["diff", "good.yaml", "bad.yaml"]);
+    assert!(says.is_empty() && errors.contains("spec.access.rules[0].tools: a glob is"), "{errors}");
+    assert_eq!(code, Some(2));
 }

@@ -1,8 +1,6 @@
 //! `cardea can-i`, as a person asks it.
 
-#![cfg(test)]
-
-use std::process::{Command, Output};
+use crate::program::{Answer, Folder};
 
 const MANIFEST: &str = r#"
 apiVersion: cardea.dev/v1alpha1
@@ -31,20 +29,13 @@ spec:
       when: "!args.signed"
 "#;
 
-fn ask(words: &[&str]) -> Output {
-    ask_of(MANIFEST, words)
-}
-
-fn ask_of(manifest: &str, words: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.yaml");
-    std::fs::write(&file, manifest).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_cardea")).arg("can-i").arg("-f").arg(&file).args(words).output().unwrap()
+fn ask(manifest: &str, words: &[&str]) -> Answer {
+    Folder::with(&[("server.yaml", manifest)]).cardea(&[&["can-i", "-f", "server.yaml"], words].concat())
 }
 
 fn says(words: &[&str]) -> (String, Option<i32>) {
-    let output = ask(words);
-    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+    let answer = ask(MANIFEST, words);
+    (answer.says, answer.code)
 }
 
 const SIGNED: &str = r#"{"env":"production","signed":true}"#;
@@ -81,11 +72,11 @@ fn no_with_what_comes_nearest() {
 
 #[test]
 fn the_answer_for_programs() {
-    let output = ask(&["--as", "bob", "restart", "--output", "json"]);
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (text, code) = says(&["--as", "bob", "restart", "--output", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(answer["allowed"], false);
     assert_eq!(answer["nearest"]["rule"], "all-by-ops");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(code, Some(1));
 }
 
 #[test]
@@ -106,9 +97,8 @@ fn what_makes_no_sense_is_said_with_the_remedy() {
             "rule \"not-unsigned\": when: \"signed\" is none of request, principal and args",
         ),
     ] {
-        let output = ask_of(manifest, words);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{words:?}");
-        assert!(output.stdout.is_empty() && errors.contains(expected), "{words:?}: {errors}");
+        let Answer { code, says, errors } = ask(manifest, words);
+        assert_eq!(code, Some(2), "{words:?}");
+        assert!(says.is_empty() && errors.contains(expected), "{words:?}: {errors}");
     }
 }
