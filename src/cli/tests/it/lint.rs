@@ -218,3 +218,29 @@ fn the_answer_for_programs() {
     let text = result["message"]["text"].as_str().unwrap();
     assert_eq!(text, format!("spec.access.rules[0].arguments[0].equals: {message}"));
 }
+
+/// A policy is for servers that others write: what does nothing there is told, and refused by nobody.
+#[test]
+fn a_policys_rule_about_nobody_whom_a_server_knows_is_told() {
+    let policy = "apiVersion: cardea.dev/v1alpha1\nkind: McpAccessPolicy\nmetadata: {name: p}\nspec:\n  selector: {}\n  rules:\n  - name: agents\n    principals: [{spiffeId: \"spiffe://cluster.local/ns/a/sa/b\"}]\n    tools: [deploy]\n";
+    let answer = lint(&[("policy.yaml", POLICY), ("server.yaml", SERVER), ("shared.yaml", policy)], &[]);
+    assert_eq!(answer.code, Some(0), "{}", answer.says);
+    let expected = "./shared.yaml:7:5: warning: spec.rules[0]: has no effect on the McpServer \"deployer\": spiffeId never matches";
+    assert!(answer.says.starts_with(expected), "{}", answer.says);
+}
+
+#[test]
+fn rules_are_compared_with_the_tools_that_a_server_lists() {
+    let tools = r#"{"jsonrpc": "2.0", "id": 1, "result": {"tools": [
+        {"name": "deploy", "inputSchema": {"type": "object", "properties": {"env": {"enum": ["staging", "production"]}}}}
+    ]}}"#;
+    let shared = SHARED.replace("drop_*", "deplyo");
+    let files = [("policy.yaml", POLICY), ("server.yaml", SERVER), ("shared.yaml", &shared), ("tools.json", tools)];
+    let flags = |of: &'static str| lint(&files, &["--tools", of]);
+    let says = flags("deployer=tools.json").says;
+    let unfit = "./shared.yaml:10:13: warning: spec.rules[0].tools[0]: \"deplyo\" is no tool of the server, which has \"deploy\"";
+    assert!(says.contains(unfit), "{says}");
+    assert_eq!(flags("tools.json").says, says);
+    assert!(!flags("other=tools.json").says.contains("is no tool"));
+    assert_eq!(lint(&files, &["--tools", "server.yaml"]).code, Some(2));
+}
