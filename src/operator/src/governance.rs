@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    fn server(name: &str, labels: Value) -> DeserializeGuard<McpServer> {
+    fn server(name: &str, labels: &Value) -> DeserializeGuard<McpServer> {
         serde_json::from_value(json!({
             "apiVersion": "cardea.dev/v1alpha1", "kind": "McpServer",
             "metadata": {"namespace": "n", "name": name, "labels": labels}, "spec": {"source": {}},
@@ -269,7 +269,7 @@ mod tests {
         .unwrap()
     }
 
-    fn policy(name: &str, generation: i64, spec: Value) -> DeserializeGuard<McpAccessPolicy> {
+    fn policy(name: &str, generation: i64, spec: &Value) -> DeserializeGuard<McpAccessPolicy> {
         serde_json::from_value(json!({
             "apiVersion": "cardea.dev/v1alpha1", "kind": "McpAccessPolicy",
             "metadata": {"namespace": "n", "name": name, "generation": generation, "uid": "u"}, "spec": spec,
@@ -296,24 +296,24 @@ mod tests {
     #[test]
     fn who_is_named_or_selected_is_governed_and_woken() {
         let governance = Governance::default();
-        governance.hear_server(&Event::Apply(server("a", json!({"team": "x"}))));
-        governance.hear_server(&Event::Apply(server("b", json!({}))));
+        governance.hear_server(&Event::Apply(server("a", &json!({"team": "x"}))));
+        governance.hear_server(&Event::Apply(server("b", &json!({}))));
         let named = json!({"targetRefs": [{"name": "b"}, {"name": "c"}], "rules": rules("read")});
-        let concerned = governance.hear_policy(&Event::Apply(policy("p", 1, named)));
+        let concerned = governance.hear_policy(&Event::Apply(policy("p", 1, &named)));
         assert_eq!((concerned.servers, concerned.policies), (keys(&["b"]), keys(&["p"])));
         let selected = json!({"selector": {"matchLabels": {"team": "x"}}, "rules": rules("read")});
-        assert_eq!(governance.hear_policy(&Event::Apply(policy("q", 1, selected))).servers, keys(&["a"]));
+        assert_eq!(governance.hear_policy(&Event::Apply(policy("q", 1, &selected))).servers, keys(&["a"]));
         assert_eq!(of(&governance, "b", &[]), (vec![("p".into(), 1)], 0));
         assert_eq!(of(&governance, "a", &[("team", "x")]), (vec![("q".into(), 1)], 0));
         // By its labels a server comes under a policy and leaves it, by its name it is under it from the first moment.
-        let concerned = governance.hear_server(&Event::Apply(server("a", json!({"team": "y"}))));
+        let concerned = governance.hear_server(&Event::Apply(server("a", &json!({"team": "y"}))));
         assert_eq!((concerned.servers, concerned.policies), (keys(&["a"]), keys(&["q"])));
-        let concerned = governance.hear_server(&Event::Apply(server("c", json!({}))));
+        let concerned = governance.hear_server(&Event::Apply(server("c", &json!({}))));
         assert_eq!((concerned.servers, concerned.policies), (keys(&["c"]), keys(&["p"])));
-        assert_eq!(governance.hear_server(&Event::Apply(server("c", json!({"colour": "red"})))), Concerned::default());
+        assert_eq!(governance.hear_server(&Event::Apply(server("c", &json!({"colour": "red"})))), Concerned::default());
         let all = json!({"selector": {}, "rules": rules("read")});
-        assert_eq!(governance.hear_policy(&Event::Apply(policy("q", 2, all))).servers, keys(&["a", "b", "c"]));
-        let gone = policy("p", 1, json!({"targetRefs": [{"name": "b"}]}));
+        assert_eq!(governance.hear_policy(&Event::Apply(policy("q", 2, &all))).servers, keys(&["a", "b", "c"]));
+        let gone = policy("p", 1, &json!({"targetRefs": [{"name": "b"}]}));
         assert_eq!(governance.hear_policy(&Event::Delete(gone)).servers, keys(&["b", "c"]));
     }
 
@@ -321,22 +321,22 @@ mod tests {
     fn while_a_version_makes_no_sense_the_last_that_did_counts() {
         let governance = Governance::default();
         for name in ["a", "b"] {
-            governance.hear_server(&Event::Apply(server(name, json!({}))));
+            governance.hear_server(&Event::Apply(server(name, &json!({}))));
         }
         governance.hear_server(&Event::InitDone);
         let of_a = |tool: &str| json!({"targetRefs": [{"name": "a"}], "rules": rules(tool)});
-        governance.hear_policy(&Event::Apply(policy("p", 1, of_a("read"))));
+        governance.hear_policy(&Event::Apply(policy("p", 1, &of_a("read"))));
         let wrong = json!({"targetRefs": [{"name": "b"}], "rules": rules("re ad")});
-        governance.hear_policy(&Event::Apply(policy("p", 2, wrong.clone())));
+        governance.hear_policy(&Event::Apply(policy("p", 2, &wrong)));
         assert_eq!(of(&governance, "a", &[]), (vec![("p".into(), 1)], 0));
         assert_eq!(of(&governance, "b", &[]), (vec![], 0));
         let reach = governance.of_policy(&("n".into(), "p".into())).unwrap();
         assert_eq!((reach.servers, reach.in_force), (vec!["a".to_owned()], Some(1)));
         assert!(reach.problem.unwrap().contains("\"re ad\""));
-        governance.hear_policy(&Event::Apply(policy("p", 3, of_a("write"))));
+        governance.hear_policy(&Event::Apply(policy("p", 3, &of_a("write"))));
         assert_eq!(of(&governance, "a", &[]), (vec![("p".into(), 3)], 0));
         // One that never made sense leaves its servers undecided.
-        governance.hear_policy(&Event::Apply(policy("never", 1, wrong)));
+        governance.hear_policy(&Event::Apply(policy("never", 1, &wrong)));
         assert_eq!(of(&governance, "b", &[]), (vec![], 1));
         assert_eq!(of(&governance, "a", &[]), (vec![("p".into(), 3)], 0));
     }
@@ -344,14 +344,14 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_may_be_about_any_server() {
         let governance = Governance::default();
-        governance.hear_server(&Event::Apply(server("a", json!({}))));
+        governance.hear_server(&Event::Apply(server("a", &json!({}))));
         for spec in [
             json!({"selector": {}, "rules": 5}),
             json!({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}, "rules": []}),
         ] {
-            governance.hear_policy(&Event::Apply(policy("p", 1, spec)));
+            governance.hear_policy(&Event::Apply(policy("p", 1, &spec)));
             assert_eq!(of(&governance, "a", &[]), (vec![], 1));
-            governance.hear_policy(&Event::Delete(policy("p", 1, json!({}))));
+            governance.hear_policy(&Event::Delete(policy("p", 1, &json!({}))));
             assert_eq!(of(&governance, "a", &[]), (vec![], 0));
         }
     }
@@ -361,8 +361,8 @@ mod tests {
         let governance = Governance::default();
         let key = ("n".to_owned(), "p".to_owned());
         let spec = json!({"targetRefs": [{"name": "a"}, {"name": "b"}], "rules": []});
-        governance.hear_policy(&Event::Apply(policy("p", 1, spec)));
-        governance.hear_server(&Event::InitApply(server("a", json!({}))));
+        governance.hear_policy(&Event::Apply(policy("p", 1, &spec)));
+        governance.hear_server(&Event::InitApply(server("a", &json!({}))));
         assert_eq!(governance.of_policy(&key), None);
         governance.hear_server(&Event::InitDone);
         let reach = governance.of_policy(&key).unwrap();
