@@ -57,6 +57,7 @@ async fn every_condition_is_there_and_of_this_generation(bed: &Bed) -> anyhow::R
         "WorkloadAvailable",
         "Verified",
         "LoginReady",
+        "ToolsPinned",
         "Hardened",
         "Reconciling",
         "Stalled",

@@ -24,8 +24,19 @@ pub(crate) const SYSTEM: &str = "cardea-system";
 /// Where the demo has its servers.
 pub(crate) const DEMO: &str = "demo";
 /// Namespaces of the trials that make servers.
-const PLACES: [&str; 10] =
-    ["secrets", "images", "crashes", "rules", "rotation", "propagation", "egress", "ingress", "identities", "restart"];
+const PLACES: [&str; 11] = [
+    "secrets",
+    "images",
+    "crashes",
+    "rules",
+    "rotation",
+    "propagation",
+    "tools",
+    "egress",
+    "ingress",
+    "identities",
+    "restart",
+];
 /// Namespaces of pods that are no servers: one that a server may declare, and one that none does.
 pub(crate) const PEERS: [&str; 2] = ["declared", "undeclared"];
 

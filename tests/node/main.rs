@@ -15,6 +15,7 @@ mod propagation;
 mod reload;
 mod rollout;
 mod secrets;
+mod tools;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         reload::rules_change_in_the_running_proxy,
         reload::a_certificate_changes_under_load,
         propagation::a_revoked_grant_is_refused_and_nothing_restarts,
+        tools::what_is_not_as_it_was_approved_is_refused_until_it_is_approved,
         network::the_server_reaches_what_the_manifest_opens,
         network::the_proxy_alone_is_reached_and_by_declared_peers_alone,
         pod::it_is_restricted_and_has_no_token,
