@@ -1,8 +1,9 @@
 //! Tools of a server that runs: what is approved may be used, and what rules get wrong about them is told.
 
 use anyhow::{Context as _, ensure};
-use cardea_api::v1alpha1::McpServerStatus;
+use cardea_api::v1alpha1::{McpAccessPolicy, McpServerStatus, RuleWarning};
 use cardea_tests::cluster::eventually;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::agent::Caller;
@@ -32,6 +33,12 @@ pub(crate) async fn what_is_not_as_it_was_approved_is_refused_until_it_is_approv
         place.whoami(json!({"access": rules, "tools": {"pinning": pinning}}))
     };
     let pod = place.served("web", spec(None)).await?;
+    let policies = Api::<McpAccessPolicy>::namespaced(place.made.client.clone(), place.namespace);
+    let shared = json!({
+        "apiVersion": "cardea.dev/v1alpha1", "kind": "McpAccessPolicy", "metadata": {"name": "shared"},
+        "spec": {"targetRefs": [{"name": "web"}], "rules": [rule("third", "whoaim")]},
+    });
+    policies.patch("shared", &PatchParams::apply("a-person").force(), &Patch::Apply(&shared)).await?;
     let planner = Caller::new(&place, "web", Some(&place.made.agents.agent("planner")?)).await?;
     ensure!(planner.call("whoami").await?.status == 200, "a warning refuses nothing");
     place.condition("web", "ToolsPinned", "False", "ToolsChanged").await?;
@@ -42,6 +49,15 @@ pub(crate) async fn what_is_not_as_it_was_approved_is_refused_until_it_is_approv
     .await?;
     let warning = status.warnings.first().context("a warning")?;
     ensure!(warning.rule.as_deref() == Some("other") && warning.message.contains("\"whoamy\""), "{warning:?}");
+    eventually("the slip in a policy stands in its status", async || {
+        let warnings = policies.get("shared").await?.status.unwrap_or_default().warnings;
+        let told = |warning: &RuleWarning| {
+            (warning.server.as_deref(), warning.rule.as_deref()) == (Some("web"), Some("third"))
+                && warning.message.contains("\"whoaim\"")
+        };
+        Ok(warnings.iter().any(told).then_some(()))
+    })
+    .await?;
     let whoami = status.tools.iter().find(|tool| tool.name == "whoami").context("the tool")?;
     let digest = whoami.digest.clone().context("its digest")?;
 

@@ -72,8 +72,9 @@ impl<'a> Bundles<'a> {
         Self { by_scope: access.scope_bundles.iter().map(|bundle| (bundle.scope.as_str(), bundle)).collect() }
     }
 
-    /// Bundles that a rule names, and those that they include.
-    fn reached(&self, rule: &'a AccessRule) -> Result<BTreeSet<&'a str>, String> {
+    /// Bundles that a rule names, and those that they include, the narrow ones first: of what several permit, the least is
+    /// asked for.
+    fn reached(&self, rule: &'a AccessRule) -> Result<Vec<&'a str>, String> {
         for scope in &rule.scope_bundles {
             if !self.by_scope.contains_key(scope.as_str()) {
                 let known: Vec<&str> = self.by_scope.keys().copied().collect();
@@ -83,7 +84,10 @@ impl<'a> Bundles<'a> {
                 ));
             }
         }
-        Ok(rule.scope_bundles.iter().flat_map(|scope| self.included(scope)).collect())
+        let reached: BTreeSet<&str> = rule.scope_bundles.iter().flat_map(|scope| self.included(scope)).collect();
+        let mut reached = Vec::from_iter(reached);
+        reached.sort_by_key(|scope| self.included(scope).len());
+        Ok(reached)
     }
 
     /// A scope, and all that it includes.
@@ -248,6 +252,10 @@ mod tests {
         // What includes another is about that too; what lists nothing is a name for what it includes.
         assert_eq!(names(&of(&["files-write"])), ["staff:files-read", "staff:files-write"]);
         assert_eq!(names(&of(&["files-admin", "files-read"])), ["staff:files-read", "staff:files-write"]);
+        let narrow = json!([{"scope": "a", "includes": ["z"], "tools": ["*"]}, {"scope": "z", "tools": ["read"]}]);
+        let rules = translated(json!({"scopeBundles": narrow, "rules": [rule(&["a"])]})).unwrap();
+        assert_eq!(names(&rules), ["staff:z", "staff:a"]);
+        assert_eq!(Policy::compile(&rules).unwrap().least_scopes(), ["z"]);
         let error = translated(json!({"scopeBundles": bundles(), "rules": [rule(&["files"])]})).unwrap_err();
         assert!(error.contains("\"staff\"") && error.contains("files-admin, files-read, files-write"), "{error}");
     }
