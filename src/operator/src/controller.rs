@@ -221,7 +221,10 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         uid,
     };
     let now = Timestamp::now();
+    // Whatever keeps it from being applied, its proxies decide by something.
+    let left = || context.access_policies.says(&key, told(&observed, None));
     if observed.server.spec.suspend == Some(true) {
+        left();
         context.inquiry.follow(&key, targets(&observed, None));
         let published = context.publish(&observed, &Outcome::Suspended, now).await?;
         context.metrics.reconciled(published.reason, started.elapsed());
@@ -240,6 +243,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
+            left();
             context.inquiry.follow(&key, targets(&observed, None));
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
@@ -258,6 +262,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let material = match material {
         Ok(material) => material,
         Err(error) => {
+            left();
             context.publish(&observed, &Outcome::Unissued(&error), now).await?;
             return Err(error.into());
         }
@@ -267,6 +272,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let applied = match applier.apply(desired, &observed.children).await {
         Ok(applied) => applied,
         Err(error) => {
+            left();
             context.inquiry.follow(&key, targets(&observed, None));
             context.publish(&observed, &Outcome::Failed(&error), now).await?;
             return Err(error.into());
@@ -277,7 +283,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration)));
 
     // status: client required, to write it if it differs
-    context.access_policies.says(&key, told(&observed, &server));
+    context.access_policies.says(&key, told(&observed, Some(&server)));
     let outcome = Outcome::Applied { server: &server, material: &material, applied: &applied };
     let published = context.publish(&observed, &outcome, now).await?;
     context.metrics.reconciled(published.reason, started.elapsed());
@@ -329,6 +335,7 @@ impl Context {
         self.inquiry.forget(server);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         self.publisher.forget(server);
+        self.access_policies.forget(server);
         if remaining.state().iter().all(|other| other.namespace().as_deref() != Some(&server.0)) {
             self.watches.leave(&server.0);
         }
