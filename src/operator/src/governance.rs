@@ -72,8 +72,10 @@ impl Governing {
         let governance = Governance::default();
         let namespace = server.namespace().unwrap_or_default();
         for mut policy in policies {
-            // Left out, it is that of the command or of the context, as the server's is.
-            policy.metadata.namespace.get_or_insert_with(|| namespace.clone());
+            // Left out of either, it is that of the command or of the context, which the other may be in.
+            if server.namespace().is_none() || policy.metadata.namespace.is_none() {
+                policy.metadata.namespace = Some(namespace.clone());
+            }
             governance.hear_policy(&Event::Apply(DeserializeGuard(Ok(policy))));
         }
         governance.of_server(&(namespace, server.name_any()), server.labels())
