@@ -281,6 +281,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "so it is called by what json! makes")]
     fn server(name: &str, labels: Value) -> DeserializeGuard<McpServer> {
         serde_json::from_value(json!({
             "apiVersion": "cardea.dev/v1alpha1", "kind": "McpServer",
@@ -289,6 +290,7 @@ mod tests {
         .unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so it is called by what json! makes")]
     fn policy(name: &str, generation: i64, spec: Value) -> DeserializeGuard<McpAccessPolicy> {
         serde_json::from_value(json!({
             "apiVersion": "cardea.dev/v1alpha1", "kind": "McpAccessPolicy",

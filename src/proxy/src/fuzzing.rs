@@ -214,7 +214,7 @@ pub fn tool(bytes: &[u8]) {
     let digest = |text: &str| ToolDefinition::read(text).map(|tool| tool.digest);
     assert_eq!(digest(&value.to_string()), digest(&serde_json::to_string_pretty(&value).unwrap()));
     assert!(tool.mirrors().iter().all(|mirror| HeaderName::try_from(&mirror.header).is_ok()));
-    let rules: Vec<cardea_contract::Rule> = serde_json::from_str(RULES).unwrap();
+    let rules: Vec<Rule> = serde_json::from_str(RULES).unwrap();
     for warning in rule_warnings(&rules, &ToolDefinition::together(vec![tool.clone(), tool])) {
         assert!(!warning.message.contains(char::is_control) && warning.message.len() < 4096, "{warning:?}");
     }

@@ -285,7 +285,7 @@ mod tests {
     fn scopes_that_rules_name_have_broader_ones_too_and_circles_end() {
         let rule =
             json!({"name": "log", "principals": [{"group": "staff"}], "tools": ["log"], "scopes": ["audit", "x"]});
-        let rules = translated(json!({"scopeBundles": bundles(), "rules": [rule.clone()]})).unwrap();
+        let rules = translated(json!({"scopeBundles": bundles(), "rules": [rule]})).unwrap();
         assert_eq!(rules[0].broader_scopes, [("audit".to_owned(), vec!["files-admin".to_owned()])].into());
         let circle = json!([{"scope": "audit", "includes": ["x"]}, {"scope": "x", "includes": ["audit"]}]);
         let rules = translated(json!({"scopeBundles": circle, "rules": [rule]})).unwrap();
