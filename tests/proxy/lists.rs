@@ -198,3 +198,34 @@ async fn lists_that_are_read_at_once_share_what_may_be_kept() {
     }
     eventually("there is room again", async || whole().await == 200).await;
 }
+
+/// Some clients read the body of a refusal like any other answer.
+#[tokio::test]
+async fn a_list_in_a_refusal_goes_on_to_nobody() {
+    let world = World::start().await;
+    for (media_type, text) in
+        [("application/json", FULL.to_owned()), ("text/event-stream", format!("data: {FULL}\n\n"))]
+    {
+        let refusal = |body: String| {
+            Reply::Whole(StatusCode::BAD_REQUEST, vec![("content-type", media_type.into())], body.into())
+        };
+        world.server.once(refusal(text));
+        // It may break off before its head has gone.
+        let mut seen = Vec::new();
+        let sent = world.anonymous().http1().await.send_request(world.as_alice(list("tools/list"))).await;
+        if let Ok(mut response) = sent {
+            while let Some(Ok(frame)) = response.frame().await {
+                seen.extend(frame.into_data().unwrap());
+            }
+        }
+        assert!(!String::from_utf8_lossy(&seen).contains("hidden"), "{media_type}");
+    }
+    let plain = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such cursor"}}"#;
+    world.server.once(Reply::Whole(
+        StatusCode::BAD_REQUEST,
+        vec![("content-type", "application/json".into())],
+        plain.into(),
+    ));
+    let answer = world.alice(list("tools/list")).await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (400, plain.as_bytes()));
+}

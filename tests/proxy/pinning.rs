@@ -381,6 +381,45 @@ async fn e24_many_callers_at_once_ask_once() {
     assert_eq!((world.server.count("initialize"), world.server.count("tools/call")), (1, 20));
 }
 
+/// A server that says all the time that its tools have changed is asked again and again, one caller after the other; who
+/// waits is refused in the end.
+#[tokio::test]
+async fn e24_nobody_waits_for_more_than_three_seconds() {
+    let (world, _) = pinned(true).await;
+    let (told, feed) = Reply::events();
+    let (asked, mut asking) = tokio::sync::mpsc::unbounded_channel();
+    let mut told = Some(told);
+    world.server.script(move |seen| {
+        if seen.method == "GET" {
+            return told.take().unwrap();
+        }
+        if seen.json()["method"] != "tools/list" {
+            return answer(seen);
+        }
+        let (reply, list) = Reply::events();
+        asked.send((seen.json()["id"].clone(), list)).unwrap();
+        reply
+    });
+    let request = Request::get("/mcp").header("host", "mcp.test").header("accept", "text/event-stream");
+    let request = request.body(Full::default()).unwrap();
+    let mut stream = world.anonymous().open(world.as_alice(request)).await.into_body();
+    let server = tokio::spawn(async move {
+        while let Some((id, list)) = asking.recv().await {
+            feed.send(changed()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            let event = json!({"jsonrpc": "2.0", "id": id, "result": {"tools": [approved()]}});
+            list.send(format!("data: {event}\n\n").into()).await.unwrap();
+        }
+    });
+    let reading = tokio::spawn(async move { while stream.frame().await.is_some() {} });
+    let began = std::time::Instant::now();
+    let answers = join_all((0..8).map(|_| call(&world, "echo"))).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(answers.iter().any(|answer| answer.status == 200) && answers.iter().any(|answer| answer.status == 403));
+    server.abort();
+    reading.abort();
+}
+
 #[tokio::test]
 async fn e24_who_shows_no_credential_is_told_what_any_refusal_tells() {
     let world = World::with(|config| {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::rules::{self, Ruled};
+use crate::shown::shown;
 use crate::source::Source;
 
 /// Flags of `cardea can-i`.
@@ -109,6 +110,18 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
         Kind::Method => Action::Method(&flags.name),
     };
     let explanation = policy.explain(&caller, action, &arguments);
+    let is_tool = matches!(flags.kind, Kind::Tool);
+    if explanation.decision.is_ok() && is_tool && !rules::may_be_approved(&server, &flags.name) {
+        let why = "rules allow it, and it is none of spec.tools.pinning.digests, which alone may be used";
+        match flags.output {
+            Output::Text => println!("no: {why}"),
+            Output::Json => {
+                let answer = json!({"allowed": false, "rule": null, "reason": why, "nearest": null});
+                println!("{}", serde_json::to_string_pretty(&answer)?);
+            }
+        }
+        return Ok(false);
+    }
     match flags.output {
         Output::Text => print!("{}", text(&explanation, &server.rules)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&document(&explanation, &server.rules))?),
@@ -171,7 +184,7 @@ fn text(explanation: &Explanation, rules: &[Rule]) -> String {
             }
         }
     }
-    lines.join("\n") + "\n"
+    lines.iter().map(|line| shown(line) + "\n").collect()
 }
 
 fn document(explanation: &Explanation, rules: &[Rule]) -> Value {

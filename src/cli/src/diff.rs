@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use cardea_policy::Principal;
 use jiff::Timestamp;
 
 use crate::documents;
-use crate::explain::{self, Matrix, May};
+use crate::explain::{self, Cell, Kind, May};
 use crate::manifest::Manifests;
 use crate::rules::{self, Ruled};
+use crate::shown::shown;
 
 /// Flags of `cardea diff`.
 #[derive(clap::Args)]
@@ -31,19 +33,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<bool> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut same = true;
     for name in names {
-        let (old, new) = (old.get(name), new.get(name));
-        // Both are asked the same questions: a Deny may name what an Allow is about with a wildcard.
-        let (mut tools, mut callers) = (BTreeSet::new(), Vec::new());
-        for ruled in [old, new].into_iter().flatten() {
-            tools.extend(explain::tools(ruled));
-            callers.extend(explain::callers(&ruled.server.rules));
-        }
-        let tools: Vec<String> = tools.into_iter().collect();
-        let matrix = |side: Option<&Ruled>| {
-            side.map_or_else(Matrix::default, |ruled| Matrix::of(ruled, tools.clone(), &callers))
-        };
-        for change in changes(&matrix(old), &matrix(new)) {
-            println!("{name}: {change}");
+        for change in changes(old.get(name), new.get(name)) {
+            println!("{}", shown(&format!("{name}: {change}")));
             same = false;
         }
     }
@@ -68,33 +59,72 @@ fn servers(place: &Path) -> anyhow::Result<BTreeMap<String, Ruled>> {
     Ok(servers)
 }
 
-fn changes(old: &Matrix, new: &Matrix) -> Vec<String> {
-    let cells = |matrix: &Matrix| -> BTreeMap<(String, String), May> {
-        let cells = matrix.callers.iter().flat_map(|(caller, cells)| {
-            matrix.tools.iter().zip(cells).map(|(tool, may)| ((caller.clone(), tool.clone()), *may))
-        });
-        cells.collect()
-    };
-    let (before, after) = (cells(old), cells(new));
-    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+fn changes(old: Option<&Ruled>, new: Option<&Ruled>) -> Vec<String> {
+    let asked = of_rules(old, new);
+    let told: BTreeSet<&String> = asked.iter().flat_map(|(_, before, after)| [before, after]).flatten().collect();
+    // Both are asked the same questions: a Deny may name what an Allow is about with a wildcard.
+    let both = || [old, new].into_iter().flatten();
+    let callers: BTreeMap<String, Principal> =
+        both().flat_map(|ruled| explain::callers(&ruled.server.rules)).map(|named| explain::caller(&named)).collect();
     let mut lines = Vec::new();
-    for cell in all {
-        let of = |cells: &BTreeMap<_, May>| cells.get(cell).copied().unwrap_or(May::Never);
-        let (before, after) = (of(&before), of(&after));
-        if before != after {
-            let sign = if after > before { '+' } else { '-' };
-            lines.push(format!("{sign} {} may use {}: {} -> {}", cell.0, cell.1, before.word(), after.word()));
+    for kind in Kind::ALL {
+        let names: BTreeSet<String> = both().flat_map(|ruled| explain::names(ruled, kind)).collect();
+        for (label, caller) in &callers {
+            for name in &names {
+                let cell =
+                    |side: Option<&Ruled>| side.map_or_else(Cell::none, |ruled| Cell::of(ruled, kind, caller, name));
+                let (before, after) = (cell(old), cell(new));
+                let who = format!("{label} may use {}{name}", kind.word());
+                if before.may != after.may {
+                    let sign = if after.may > before.may { '+' } else { '-' };
+                    lines.push(format!("{sign} {who}: {} -> {}", before.may.word(), after.may.word()));
+                    continue;
+                }
+                // What a rule asks for now is said of the rule, once.
+                let mut other = before.grounds.symmetric_difference(&after.grounds);
+                if before.may == May::Sometimes && other.any(|ground| !told.contains(ground)) {
+                    let all = |grounds: BTreeSet<String>| grounds.into_iter().collect::<Vec<_>>().join("; ");
+                    lines.push(format!("~ {who}: if {} -> if {}", all(before.grounds), all(after.grounds)));
+                }
+            }
         }
     }
-    let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        (old.conditions.iter().cloned().collect(), new.conditions.iter().cloned().collect());
-    let rules: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    for rule in rules {
-        let none = String::from("nothing");
-        let (before, after) = (before.get(rule).unwrap_or(&none), after.get(rule).unwrap_or(&none));
-        if before != after {
-            lines.push(format!("~ rule {rule} asks for: {before} -> {after}"));
-        }
-    }
+    let nothing = || String::from("nothing");
+    lines.extend(asked.into_iter().map(|(rule, before, after)| {
+        format!("~ rule {rule} asks for: {} -> {}", before.unwrap_or_else(nothing), after.unwrap_or_else(nothing))
+    }));
     lines
+}
+
+/// Rules that ask for something else than before, by name. One that is called otherwise asks for the same.
+fn of_rules(old: Option<&Ruled>, new: Option<&Ruled>) -> Vec<(String, Option<String>, Option<String>)> {
+    let conditions = |side: Option<&Ruled>| -> BTreeMap<String, String> {
+        side.map(explain::all_conditions).unwrap_or_default().into_iter().collect()
+    };
+    let (before, after) = (conditions(old), conditions(new));
+    let mut renamed: Vec<&String> =
+        before.iter().filter(|(rule, _)| !after.contains_key(*rule)).map(|(_, asked)| asked).collect();
+    let mut came: Vec<&String> = Vec::new();
+    for (_, asked) in after.iter().filter(|(rule, _)| !before.contains_key(*rule)) {
+        if let Some(at) = renamed.iter().position(|left| *left == asked) {
+            came.push(renamed.swap_remove(at));
+        }
+    }
+    let mut went = came.clone();
+    let take = |of: &mut Vec<&String>, asked: &String| {
+        let at = of.iter().position(|same| *same == asked);
+        at.map(|at| of.swap_remove(at)).is_some()
+    };
+    let mut changed = Vec::new();
+    for rule in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        let renamed = match (before.get(rule), after.get(rule)) {
+            (Some(asked), None) => take(&mut went, asked),
+            (None, Some(asked)) => take(&mut came, asked),
+            (before, after) => before == after,
+        };
+        if !renamed {
+            changed.push((rule.clone(), before.get(rule).cloned(), after.get(rule).cloned()));
+        }
+    }
+    changed
 }

@@ -3,14 +3,17 @@
 
 mod page;
 
-use cardea_contract::{PrincipalMatch, Rule};
-use cardea_policy::{Action, Arguments, Catalog, Evidence, Principal};
+use std::collections::BTreeSet;
+
+use cardea_contract::{Effect, PrincipalMatch, Rule};
+use cardea_policy::{Action, Arguments, ButFor, Evidence, Look, Principal};
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::rules::{self, Ruled};
+use crate::shown::shown;
 use crate::source::Source;
 
 /// Flags of `cardea explain`.
@@ -62,8 +65,95 @@ impl May {
     }
 }
 
+/// What rules are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tool,
+    Prompt,
+    Resource,
+    Method,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Tool, Self::Prompt, Self::Resource, Self::Method];
+
+    /// What stands before a name; nothing before that of a tool.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Tool => "",
+            Self::Prompt => "prompt ",
+            Self::Resource => "resource ",
+            Self::Method => "method ",
+        }
+    }
+
+    fn globs(self, rule: &Rule) -> &[String] {
+        match self {
+            Self::Tool => &rule.tools,
+            Self::Prompt => &rule.prompts,
+            Self::Resource => &rule.resources,
+            Self::Method => &rule.methods,
+        }
+    }
+
+    fn action(self, name: &str) -> Action<'_> {
+        match self {
+            Self::Tool => Action::CallTool(name),
+            Self::Prompt => Action::GetPrompt(name),
+            // As it is written: a glob is no URI that could be read.
+            Self::Resource => Action::ReadTemplate(name),
+            Self::Method => Action::Method(name),
+        }
+    }
+}
+
+/// Whether a caller may use something, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) may: May,
+    /// What the rules ask for that are about the caller and the thing.
+    pub(crate) grounds: BTreeSet<String>,
+}
+
+impl Cell {
+    /// Of something that there is not.
+    pub(crate) fn none() -> Self {
+        Self { may: May::Never, grounds: BTreeSet::new() }
+    }
+
+    /// Of one caller and one name.
+    pub(crate) fn of(ruled: &Ruled, kind: Kind, caller: &Principal, name: &str) -> Self {
+        if kind == Kind::Tool && !rules::may_be_approved(&ruled.server, name) {
+            return Self::none();
+        }
+        let explained = ruled.policy.explain(caller, kind.action(name), &Anything);
+        let about = |look: &&Look| {
+            let apart = |kept: &ButFor| match kept {
+                ButFor::Principal | ButFor::Name => true,
+                ButFor::Scopes(_) => !caller.has_scopes(),
+                ButFor::Argument { .. } | ButFor::When { .. } => false,
+            };
+            !look.but_for.iter().any(apart)
+        };
+        // Rules of one effect are looked at in their order.
+        let bearing = |effect: Effect, looks: &[Look]| -> Vec<&Rule> {
+            let rules = ruled.server.rules.iter().filter(|rule| rule.effect == effect);
+            looks.iter().zip(rules).filter(|(look, _)| about(look)).map(|(_, rule)| rule).collect()
+        };
+        let (allow, deny) = (bearing(Effect::Allow, &explained.allow), bearing(Effect::Deny, &explained.deny));
+        let may = if explained.decision.is_ok() {
+            May::Always
+        } else if allow.is_empty() || deny.iter().any(|rule| rule.arguments.is_empty() && rule.when.is_none()) {
+            May::Never
+        } else {
+            May::Sometimes
+        };
+        let ground = |rule: &&Rule| conditions(rule).unwrap_or_else(|| format!("{:?}", rule.effect));
+        Self { may, grounds: allow.iter().chain(&deny).map(ground).collect() }
+    }
+}
+
 /// Who may use what of one server.
-#[derive(Default)]
 pub(crate) struct Matrix {
     /// Its namespace and name.
     pub(crate) server: String,
@@ -82,8 +172,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let manifests = flags.source.manifests(&flags.cluster)?;
     let ruled =
         rules::of(&manifests, manifests.server(flags.source.server())?, flags.at.unwrap_or_else(Timestamp::now))?;
-    let tools = if flags.tool.is_empty() { tools(&ruled) } else { flags.tool.clone() };
-    let matrix = Matrix::of(&ruled, tools, &callers(&ruled.server.rules));
+    let tools = if flags.tool.is_empty() { names(&ruled, Kind::Tool) } else { flags.tool.clone() };
+    let matrix = Matrix::of(&ruled, tools);
     match flags.output {
         Output::Table => print!("{}", matrix.table()),
         Output::Json => println!("{}", serde_json::to_string_pretty(&matrix.document())?),
@@ -92,22 +182,33 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those that the server was seen to have, or what the rules are about.
-pub(crate) fn tools(ruled: &Ruled) -> Vec<String> {
+/// Tools that the server was seen to have, or what the rules are about.
+pub(crate) fn names(ruled: &Ruled, kind: Kind) -> Vec<String> {
     let seen = ruled.manifest.status.iter().flat_map(|status| &status.tools).map(|tool| tool.name.clone());
-    let mut tools: Vec<String> = seen.collect();
-    if tools.is_empty() {
-        tools = ruled.server.rules.iter().flat_map(|rule| &rule.tools).cloned().collect();
+    let mut names: Vec<String> = if kind == Kind::Tool { seen.collect() } else { Vec::new() };
+    if names.is_empty() {
+        names = ruled.server.rules.iter().flat_map(|rule| kind.globs(rule)).cloned().collect();
     }
-    tools.sort();
-    tools.dedup();
-    tools
+    names.sort();
+    names.dedup();
+    names
 }
 
-/// Whom the rules name, each once, in their order.
-pub(crate) fn callers(rules: &[Rule]) -> Vec<&PrincipalMatch> {
-    let mut named: Vec<&PrincipalMatch> = Vec::new();
-    for principal in rules.iter().flat_map(|rule| &rule.principals) {
+/// Whom the rules name, each once, in their order: who has one value of a claim is another than who has the next.
+pub(crate) fn callers(rules: &[Rule]) -> Vec<PrincipalMatch> {
+    let each = |principal: &PrincipalMatch| match principal {
+        PrincipalMatch::Attribute { name, values, issuer } => {
+            let one = |value: &String| PrincipalMatch::Attribute {
+                name: name.clone(),
+                values: vec![value.clone()],
+                issuer: issuer.clone(),
+            };
+            values.iter().map(one).collect()
+        }
+        other => vec![other.clone()],
+    };
+    let mut named: Vec<PrincipalMatch> = Vec::new();
+    for principal in rules.iter().flat_map(|rule| &rule.principals).flat_map(each) {
         if !named.contains(&principal) {
             named.push(principal);
         }
@@ -125,43 +226,40 @@ impl Arguments for Anything {
 }
 
 impl Matrix {
-    /// What these callers may do with these tools.
-    pub(crate) fn of(ruled: &Ruled, tools: Vec<String>, callers: &[&PrincipalMatch]) -> Self {
-        let Ruled { server, policy, .. } = ruled;
-        let may = |caller: &Principal, tool: &String| match policy.decide(caller, Action::CallTool(tool), &Anything) {
-            Ok(_) => May::Always,
-            Err(_) if policy.shows(caller, Catalog::Tools, tool) => May::Sometimes,
-            Err(_) => May::Never,
-        };
+    /// What whoever is named may do with these tools.
+    fn of(ruled: &Ruled, tools: Vec<String>) -> Self {
+        let server = &ruled.server;
         let row = |principal: &PrincipalMatch| {
             let (label, caller) = caller(principal);
-            (label, tools.iter().map(|tool| may(&caller, tool)).collect())
+            (label, tools.iter().map(|tool| Cell::of(ruled, Kind::Tool, &caller, tool).may).collect())
         };
-        let callers = callers.iter().map(|principal| row(principal)).collect();
-        let conditions = server.rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect();
-        Self { server: format!("{}/{}", server.namespace, server.name), tools, callers, conditions }
+        let callers = callers(&server.rules).iter().map(row).collect();
+        let name = format!("{}/{}", server.namespace, server.name);
+        Self { server: name, tools, callers, conditions: all_conditions(ruled) }
     }
 
     fn table(&self) -> String {
-        let labels = self.callers.iter().map(|(label, _)| label.chars().count());
+        let tools: Vec<_> = self.tools.iter().map(|tool| shown(tool)).collect();
+        let callers: Vec<_> = self.callers.iter().map(|(label, cells)| (shown(label), cells)).collect();
+        let labels = callers.iter().map(|(label, _)| label.chars().count());
         let first = labels.max().unwrap_or(0).max(HEAD.len());
         let line = |label: &str, cells: &mut dyn Iterator<Item = &str>| {
             let mut line = format!("{label:first$}");
-            for (tool, cell) in self.tools.iter().zip(cells) {
+            for (tool, cell) in tools.iter().zip(cells) {
                 let width = tool.chars().count().max(May::Always.word().len());
                 line.push_str(&format!("  {cell:width$}"));
             }
             line.trim_end().to_owned() + "\n"
         };
-        let mut text = line(HEAD, &mut self.tools.iter().map(String::as_str));
-        for (label, cells) in &self.callers {
+        let mut text = line(HEAD, &mut tools.iter().map(String::as_str));
+        for (label, cells) in &callers {
             text.push_str(&line(label, &mut cells.iter().map(|may| may.word())));
         }
         if !self.conditions.is_empty() {
             text.push_str("\nyes: with any arguments; if: as a rule says:\n");
         }
         for (rule, condition) in &self.conditions {
-            text.push_str(&format!("  {rule}: {condition}\n"));
+            text.push_str(&format!("  {}: {}\n", shown(rule), shown(condition)));
         }
         text
     }
@@ -187,12 +285,21 @@ impl Matrix {
     }
 }
 
+/// What the rules ask for, by their names: those that ask for something.
+pub(crate) fn all_conditions(ruled: &Ruled) -> Vec<(String, String)> {
+    ruled.server.rules.iter().filter_map(|rule| Some((rule.name.clone(), conditions(rule)?))).collect()
+}
+
 /// What a rule asks for beside caller and name; nothing, if it asks for nothing.
 fn conditions(rule: &Rule) -> Option<String> {
     let mut all: Vec<String> = rule.arguments.iter().map(|condition| json!(condition).to_string()).collect();
     all.extend(rule.when.clone());
     if !rule.scopes.is_empty() {
-        all.push(format!("scopes {}", rule.scopes.join(" ")));
+        let scopes = rule.scopes.iter().map(|scope| match rule.broader_scopes.get(scope) {
+            Some(broader) => format!("{scope} (or {})", broader.join(", ")),
+            None => scope.clone(),
+        });
+        all.push(format!("scopes {}", scopes.collect::<Vec<_>>().join(" ")));
     }
     if let Some(end) = rule.not_after.and_then(|end| Timestamp::from_second(end).ok()) {
         all.push(format!("before {end}"));
@@ -201,7 +308,7 @@ fn conditions(rule: &Rule) -> Option<String> {
 }
 
 /// Somebody of whom nothing is known but this, and how the manifest calls it.
-fn caller(principal: &PrincipalMatch) -> (String, Principal) {
+pub(crate) fn caller(principal: &PrincipalMatch) -> (String, Principal) {
     let token = |issuer: &Option<String>| Evidence::Token { issuer: issuer.clone().unwrap_or_default() };
     let of = |issuer: &Option<String>| issuer.as_ref().map_or(String::new(), |issuer| format!(" of {issuer}"));
     let named = |evidence| Principal::named(String::new(), u64::MAX, evidence);

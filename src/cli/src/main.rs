@@ -12,6 +12,7 @@ mod manifest;
 mod rules;
 mod run;
 mod shell;
+mod shown;
 mod source;
 mod token;
 

@@ -7,12 +7,14 @@ mod check;
 mod examples;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use cardea_api::v1alpha1::{McpAuthPolicy, McpServer};
+use anyhow::{Context as _, bail, ensure};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
 use cardea_operator::governance::Governing;
 use cardea_operator::policy_users::policy_of;
+use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -73,7 +75,14 @@ impl Manifests {
             let name = name_of(&document.value).unwrap_or_default();
             typed(&document.value).with_context(|| format!("McpAccessPolicy {name:?}"))
         });
-        let governing = Governing::among(of_access.collect::<Result<_, _>>()?, server);
+        let of_access: Vec<McpAccessPolicy> = of_access.collect::<Result<_, _>>()?;
+        let mut names = BTreeSet::new();
+        for policy in &of_access {
+            let namespace = server.namespace().map(|own| policy.namespace().unwrap_or(own));
+            let twice = format!("McpAccessPolicy {:?} is there twice", policy.name_any());
+            ensure!(names.insert((namespace, policy.name_any())), twice);
+        }
+        let governing = Governing::among(of_access, server);
         Ok(Policies { auth: self.auth_policy(server)?.map(Arc::new), governing })
     }
 

@@ -35,6 +35,12 @@ pub(crate) fn of(manifests: &Manifests, server: McpServer, at: Timestamp) -> any
     Ok(Ruled { manifest: server, server: checked, policy })
 }
 
+/// Whether a tool of this name is one that may be approved, where only those may be used. A glob may stand for one.
+pub(crate) fn may_be_approved(server: &ValidatedServer, tool: &str) -> bool {
+    let enforced = server.pinning.as_ref().filter(|pinning| pinning.enforce);
+    enforced.is_none_or(|pinning| pinning.digests.contains_key(tool) || tool.contains(['*', '?']))
+}
+
 /// Checks a server with the policies that count for it.
 ///
 /// # Errors

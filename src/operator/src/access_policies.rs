@@ -100,26 +100,27 @@ impl AccessPolicies {
     /// Takes in what the watch on the servers tells.
     pub fn hear(&self, event: &Event<DeserializeGuard<McpServer>>) {
         self.tell(self.governance.hear_server(event));
-        if let Event::Delete(server) = event {
-            self.says(&key_of(server), Told::default());
-        }
     }
 
     /// Takes in what a server tells. Costs nothing if it is the same as before.
     pub fn says(&self, server: &ServerKey, now: Told) {
         let before = {
             let mut told = self.told();
-            let before = told.get(server).cloned().unwrap_or_default();
-            if before == now {
+            if told.get(server) == Some(&now) {
                 return;
             }
-            if now == Told::default() {
-                told.remove(server)
-            } else {
-                told.insert(server.clone(), now.clone())
-            };
-            before
+            told.insert(server.clone(), now.clone()).unwrap_or_default()
         };
+        self.concerns(server, before, now);
+    }
+
+    /// Takes in that a server is gone.
+    pub fn forget(&self, server: &ServerKey) {
+        let before = self.told().remove(server);
+        self.concerns(server, before.unwrap_or_default(), Told::default());
+    }
+
+    fn concerns(&self, server: &ServerKey, before: Told, now: Told) {
         let policies = before.generations.into_keys().chain(now.generations.into_keys());
         let policies = policies.map(|policy| (server.0.clone(), policy)).collect();
         self.tell(Concerned { policies, ..Concerned::default() });
@@ -180,7 +181,7 @@ impl Keeper {
         let standing = || guarded.0.as_ref().ok().and_then(|policy| policy.status.clone());
         let former = self.written.of(&key, &uid).or_else(standing).unwrap_or_default();
         let told = self.policies.told().clone();
-        let told = |server: &String| told.get(&(key.0.clone(), server.clone())).cloned().unwrap_or_default();
+        let told = |server: &String| told.get(&(key.0.clone(), server.clone())).cloned();
         let next = status(&key.1, guarded.meta().generation, reach, told, &former, Timestamp::now());
         if next == former {
             return Ok(());
@@ -228,11 +229,18 @@ fn status(
     name: &str,
     generation: Option<i64>,
     reach: &Reach,
-    told: impl Fn(&String) -> Told,
+    told: impl Fn(&String) -> Option<Told>,
     former: &McpAccessPolicyStatus,
     now: Timestamp,
 ) -> McpAccessPolicyStatus {
-    let told: BTreeMap<&String, Told> = reach.servers.iter().map(|server| (server, told(server))).collect();
+    let told: BTreeMap<&String, Option<Told>> = reach.servers.iter().map(|server| (server, told(server))).collect();
+    // Of a server that has told nothing yet it is not known whether anybody decides.
+    let may_decide: Vec<&String> = told
+        .iter()
+        .filter(|(_, told)| told.as_ref().is_none_or(|told| told.has_proxies))
+        .map(|(server, _)| *server)
+        .collect();
+    let told: BTreeMap<&String, Told> = told.into_iter().filter_map(|(server, told)| Some((server, told?))).collect();
     let enforced = |server: &String| told.get(server).and_then(|told| told.generations.get(name).copied().flatten());
     let mut warnings: Vec<RuleWarning> =
         told.values().flat_map(|told| told.warnings.get(name).into_iter().flatten().cloned()).collect();
@@ -242,11 +250,7 @@ fn status(
         message: "spec.targetRefs names it, and there is no such McpServer in this namespace: create it, or correct the name"
             .to_owned(),
     }));
-    let behind: Vec<String> = told
-        .iter()
-        .filter(|(server, told)| told.has_proxies && enforced(server) < generation)
-        .map(|(server, _)| (*server).clone())
-        .collect();
+    let behind: Vec<String> = may_decide.into_iter().filter(|server| enforced(server) < generation).cloned().collect();
     let (accepted, in_force) = (accepted(reach, warnings.len()), in_force(reach, &behind));
     let found = [&summary(&accepted, &in_force)[..], &[accepted, in_force]].concat();
     warnings.truncate(WARNINGS_LISTED);
@@ -331,7 +335,7 @@ mod tests {
         let reach = Reach { servers: vec!["a".into(), "b".into()], in_force: Some(3), ..Reach::default() };
         let of = |b: Told| {
             let tell = |server: &String| if server == "a" { told(Some(3)) } else { b.clone() };
-            status("p", Some(3), &reach, tell, &Default::default(), Timestamp::UNIX_EPOCH)
+            status("p", Some(3), &reach, |server| Some(tell(server)), &Default::default(), Timestamp::UNIX_EPOCH)
         };
         for (b, expected) in
             [(told(Some(3)), "True"), (told(Some(2)), "False"), (told(None), "False"), (Told::default(), "True")]
@@ -345,11 +349,19 @@ mod tests {
         assert_eq!(of(Told::default()).warnings.len(), 1);
     }
 
+    /// After a restart of the operator, or while the server itself makes no sense, its proxies may decide by anything.
+    #[test]
+    fn it_is_not_in_force_where_nobody_has_told_yet() {
+        let reach = Reach { servers: vec!["a".into()], in_force: Some(3), ..Reach::default() };
+        let status = status("p", Some(3), &reach, |_| None, &Default::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(word(&status, condition::IN_FORCE).0, "False");
+    }
+
     #[test]
     fn what_is_wrong_is_said_with_what_counts_instead() {
         let of = |in_force| {
             let reach = Reach { problem: Some("spec.rules: bad".into()), in_force, ..Reach::default() };
-            let status = status("p", Some(3), &reach, |_| Told::default(), &Default::default(), Timestamp::UNIX_EPOCH);
+            let status = status("p", Some(3), &reach, |_| None, &Default::default(), Timestamp::UNIX_EPOCH);
             assert_eq!(word(&status, condition::STALLED).0, "True");
             word(&status, condition::ACCEPTED)
         };

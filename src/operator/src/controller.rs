@@ -16,7 +16,7 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Resource as _, ResourceExt};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use crate::news;
 use crate::observe::{self, Observed};
 use crate::policy_users::policy_of;
 use crate::publish::{Published, Publisher};
+use crate::relist::Relist;
 use crate::status::{Outcome, status, told};
 use crate::validate::validate;
 use crate::watches::{self, SecretWatch, Watches};
@@ -109,6 +110,8 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
     let (reader, writer) = reflector::store::<DeserializeGuard<McpServer>>();
     let (forgetting, remaining) = (context.clone(), reader.clone());
     let (ending, left) = (context.clone(), reader.clone());
+    let (relist, stored) = (Relist::default(), reader.clone());
+    let (late, lately) = unbounded_channel();
     let servers = watcher(Api::<DeserializeGuard<McpServer>>::all(context.client.clone()), watches::config())
         .default_backoff()
         .modify(|server| server.managed_fields_mut().clear())
@@ -116,6 +119,10 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .inspect_ok(move |event| {
             forgetting.auth_policies.hear(event);
             forgetting.access_policies.hear(event);
+            for server in relist.hear(event, |server| is_stored(&stored, server)) {
+                // Nobody listens only when the operator is ending.
+                let _ = late.send(server);
+            }
             if let watcher::Event::Delete(server) = event {
                 forgetting.forget(&(server.namespace().unwrap_or_default(), server.name_any()), &remaining);
             }
@@ -126,6 +133,7 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
     Controller::for_stream(servers, reader.clone())
         .with_config(Config::default().concurrency(AT_ONCE))
         .reconcile_on(woken(wakes, reader))
+        .reconcile_on(watches::named(lately))
         .reconcile_all_on(issuer_changed)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, again, context)
@@ -144,6 +152,12 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
             future::ready(())
         })
         .await;
+}
+
+/// Whether the store has a server as it is.
+fn is_stored(servers: &Store<DeserializeGuard<McpServer>>, server: &DeserializeGuard<McpServer>) -> bool {
+    let stored = servers.get(&ObjectRef::from_obj(server));
+    stored.is_some_and(|stored| stored.resource_version() == server.resource_version())
 }
 
 /// Servers to look at: one, or all of a namespace where the name is empty.
@@ -221,7 +235,10 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         uid,
     };
     let now = Timestamp::now();
+    // Whatever keeps it from being applied, its proxies decide by something.
+    let left = || context.access_policies.says(&key, told(&observed, None));
     if observed.server.spec.suspend == Some(true) {
+        left();
         context.inquiry.follow(&key, targets(&observed, None));
         let published = context.publish(&observed, &Outcome::Suspended, now).await?;
         context.metrics.reconciled(published.reason, started.elapsed());
@@ -240,6 +257,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
+            left();
             context.inquiry.follow(&key, targets(&observed, None));
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
@@ -258,6 +276,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let material = match material {
         Ok(material) => material,
         Err(error) => {
+            left();
             context.publish(&observed, &Outcome::Unissued(&error), now).await?;
             return Err(error.into());
         }
@@ -267,6 +286,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let applied = match applier.apply(desired, &observed.children).await {
         Ok(applied) => applied,
         Err(error) => {
+            left();
             context.inquiry.follow(&key, targets(&observed, None));
             context.publish(&observed, &Outcome::Failed(&error), now).await?;
             return Err(error.into());
@@ -277,7 +297,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration)));
 
     // status: client required, to write it if it differs
-    context.access_policies.says(&key, told(&observed, &server));
+    context.access_policies.says(&key, told(&observed, Some(&server)));
     let outcome = Outcome::Applied { server: &server, material: &material, applied: &applied };
     let published = context.publish(&observed, &outcome, now).await?;
     context.metrics.reconciled(published.reason, started.elapsed());
@@ -329,6 +349,7 @@ impl Context {
         self.inquiry.forget(server);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         self.publisher.forget(server);
+        self.access_policies.forget(server);
         if remaining.state().iter().all(|other| other.namespace().as_deref() != Some(&server.0)) {
             self.watches.leave(&server.0);
         }

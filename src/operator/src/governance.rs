@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::{McpAccessPolicy, McpAccessPolicySpec, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAccessPolicySpec, McpAccessPolicyStatus, McpServer};
 use cardea_contract::Rule;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 use kube::core::{DeserializeGuard, Selector, SelectorExt as _};
@@ -35,8 +35,8 @@ pub struct Version {
 pub struct Unaccepted {
     /// What is wrong, and what helps.
     pub problem: String,
-    /// What it would govern.
-    target: Target,
+    /// What it would govern, and what the version governed that its status tells of.
+    targets: Vec<Target>,
 }
 
 /// Which servers of its namespace a policy is about.
@@ -72,8 +72,10 @@ impl Governing {
         let governance = Governance::default();
         let namespace = server.namespace().unwrap_or_default();
         for mut policy in policies {
-            // Left out, it is that of the command or of the context, as the server's is.
-            policy.metadata.namespace.get_or_insert_with(|| namespace.clone());
+            // Left out of either, it is that of the command or of the context, which the other may be in.
+            if server.namespace().is_none() || policy.metadata.namespace.is_none() {
+                policy.metadata.namespace = Some(namespace.clone());
+            }
             governance.hear_policy(&Event::Apply(DeserializeGuard(Ok(policy))));
         }
         governance.of_server(&(namespace, server.name_any()), server.labels())
@@ -103,7 +105,7 @@ impl Governance {
         let mut concerned = Concerned::default();
         for Change { key, before, now } in changes {
             let governs = |held: &Held, labels: &Option<Labels>| {
-                labels.as_ref().is_some_and(|labels| held.targets().any(|target| target.holds(&key.1, labels)))
+                labels.as_ref().is_some_and(|labels| held.targets().iter().any(|target| target.holds(&key.1, labels)))
             };
             for (name, held) in self.policies.of_namespace(&key.0) {
                 let (was, is) = (governs(&held, &before), governs(&held, &now));
@@ -139,7 +141,9 @@ impl Governance {
         for (policy, held) in self.policies.of_namespace(namespace) {
             match (held.good, held.unaccepted) {
                 (Some(good), _) if good.target.holds(name, labels) => governing.policies.push(good),
-                (None, Some(bad)) if bad.target.holds(name, labels) => governing.unknown.push((policy, bad.problem)),
+                (None, Some(bad)) if bad.targets.iter().any(|target| target.holds(name, labels)) => {
+                    governing.unknown.push((policy, bad.problem));
+                }
                 _ => {}
             }
         }
@@ -154,9 +158,10 @@ impl Governance {
             return None;
         }
         let servers = self.servers.of_namespace(&key.0);
-        let target = held.targets().next();
-        let holds = |server: &str, labels: &Labels| target.is_some_and(|target| target.holds(server, labels));
-        let missing = match target {
+        let targets = held.targets();
+        let holds = |server: &str, labels: &Labels| targets.iter().any(|target| target.holds(server, labels));
+        // Of what it governed before, one that is gone is missed by nobody.
+        let missing = match targets.first() {
             Some(Target::Named(names)) => {
                 names.iter().filter(|name| servers.iter().all(|(server, _)| server != *name)).cloned().collect()
             }
@@ -199,16 +204,17 @@ impl Held {
         }
     }
 
-    /// What counts of it: one target, or none.
-    fn targets(&self) -> impl Iterator<Item = &Target> {
-        let good = self.good.as_deref().map(|good| &good.target);
-        good.or(self.unaccepted.as_ref().map(|unaccepted| &unaccepted.target)).into_iter()
+    /// What it governs: what counts of it does, or else whatever it may be about.
+    fn targets(&self) -> &[Target] {
+        let unaccepted = || self.unaccepted.as_ref().map(|unaccepted| unaccepted.targets.as_slice());
+        let good = self.good.as_deref().map(|good| std::slice::from_ref(&good.target));
+        good.or_else(unaccepted).unwrap_or_default()
     }
 }
 
 fn version(guarded: &DeserializeGuard<McpAccessPolicy>, generation: i64) -> Result<Version, Unaccepted> {
     // Whatever it was about, it may have refused something there.
-    let of_all = |problem| Unaccepted { problem, target: Target::Selected(Selector::default()) };
+    let of_all = |problem| Unaccepted { problem, targets: vec![Target::Selected(Selector::default())] };
     let policy = guarded.0.as_ref().map_err(|invalid| {
         of_all(format!(
             "the McpAccessPolicy cannot be read: apply the current CRDs, then the object again: {}",
@@ -219,7 +225,10 @@ fn version(guarded: &DeserializeGuard<McpAccessPolicy>, generation: i64) -> Resu
     let name = policy.name_any();
     match policy_rules(&name, &policy.spec.access) {
         Ok(rules) => Ok(Version { policy: name, generation, rules, target }),
-        Err(problem) => Err(Unaccepted { problem, target }),
+        Err(problem) => {
+            let former = policy.status.as_ref().and_then(Target::former);
+            Err(Unaccepted { problem, targets: [target].into_iter().chain(former).collect() })
+        }
     }
 }
 
@@ -236,6 +245,17 @@ impl Target {
             }
         }
         Selector::try_from(selector.clone()).map(Self::Selected).map_err(|error| format!("spec.selector: {error}"))
+    }
+
+    /// What the version governs that was accepted last, by the status that tells of it: a newer one that makes no sense may
+    /// be about others, and these still decide by the former.
+    fn former(status: &McpAccessPolicyStatus) -> Option<Self> {
+        let listed: BTreeSet<String> = status.servers.iter().map(|server| server.name.clone()).collect();
+        let count = usize::try_from(status.server_count.unwrap_or_default()).unwrap_or_default();
+        if count > listed.len() {
+            return Some(Self::Selected(Selector::default()));
+        }
+        (!listed.is_empty()).then_some(Self::Named(listed))
     }
 
     fn holds(&self, server: &str, labels: &Labels) -> bool {
@@ -339,6 +359,29 @@ mod tests {
         governance.hear_policy(&Event::Apply(policy("never", 1, &wrong)));
         assert_eq!(of(&governance, "b", &[]), (vec![], 1));
         assert_eq!(of(&governance, "a", &[]), (vec![("p".into(), 3)], 0));
+    }
+
+    /// After a restart nothing is known but the newest version. Were only those left as they are that it is about, the servers
+    /// of the version in force would lose what that refuses.
+    #[test]
+    fn after_a_restart_the_servers_of_the_version_in_force_are_left_as_they_are_too() {
+        let governed = |servers: Value, count: i32| {
+            let governance = Governance::default();
+            for name in ["a", "b", "c"] {
+                governance.hear_server(&Event::Apply(server(name, &json!({}))));
+            }
+            governance.hear_server(&Event::InitDone);
+            let wrong = json!({"targetRefs": [{"name": "b"}], "rules": rules("re ad")});
+            let mut policy = policy("p", 2, &wrong);
+            let status = json!({"servers": servers, "serverCount": count});
+            policy.0.as_mut().unwrap().status = Some(serde_json::from_value(status).unwrap());
+            governance.hear_policy(&Event::Apply(policy));
+            governance.of_policy(&("n".into(), "p".into())).unwrap().servers
+        };
+        assert_eq!(governed(json!([]), 0), ["b"]);
+        assert_eq!(governed(json!([{"name": "a"}, {"name": "gone"}]), 2), ["a", "b"]);
+        // Not all of them stand there.
+        assert_eq!(governed(json!([{"name": "a"}]), 101), ["a", "b", "c"]);
     }
 
     #[test]

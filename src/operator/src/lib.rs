@@ -28,6 +28,7 @@ pub mod ownership;
 pub mod pods;
 pub mod policy_users;
 pub mod publish;
+pub mod relist;
 pub mod status;
 pub mod validate;
 pub mod watches;

@@ -68,7 +68,7 @@ impl Principal {
     }
 
     /// Whether this caller could have been granted scopes: what has none cannot be told to get more.
-    pub(crate) fn has_scopes(&self) -> bool {
+    pub fn has_scopes(&self) -> bool {
         matches!(self.evidence, Evidence::Token { .. })
     }
 

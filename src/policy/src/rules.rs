@@ -4,6 +4,7 @@ mod error;
 mod explain;
 mod index;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use cardea_contract::{Effect, PrincipalMatch, Rule};
@@ -21,6 +22,7 @@ use crate::{Action, Arguments, Catalog, Denial, DenialReason, Permit, Principal,
 pub struct Policy {
     deny: Rules,
     allow: Rules,
+    since: Option<i64>,
     until: Option<i64>,
 }
 
@@ -69,8 +71,8 @@ impl Policy {
         Self::compile_at(rules, i64::MIN)
     }
 
-    /// Compiles rules as they are at a moment (seconds since 1970): those whose end has come are no more, which holds until
-    /// [`Policy::until`].
+    /// Compiles rules as they are at a moment (seconds since 1970): those whose end has come are no more, which holds as long
+    /// as [`Policy::holds_at`] says.
     ///
     /// # Errors
     /// As [`Policy::compile`], also about rules that are no more.
@@ -89,8 +91,16 @@ impl Policy {
             };
             of_effect.add(rule)?;
         }
-        policy.until = rules.iter().filter_map(|rule| rule.not_after).filter(|end| *end > now).min();
+        let ends = || rules.iter().filter_map(|rule| rule.not_after);
+        policy.since = ends().filter(|end| *end <= now).max();
+        policy.until = ends().filter(|end| *end > now).min();
         Ok(policy)
+    }
+
+    /// Whether these are the rules of this moment: the next of them has not come to its end, and the clock was not set back
+    /// to before an end that had come.
+    pub fn holds_at(&self, now: i64) -> bool {
+        self.since.is_none_or(|since| since <= now) && self.until.is_none_or(|until| now < until)
     }
 
     /// When the next of its rules ends, seconds since 1970.
@@ -127,11 +137,12 @@ impl Policy {
         matches!(judgement, Ok(_) | Err(DenialReason::MissingScopes { .. }))
     }
 
-    /// The fewest scopes with which a token is permitted anything, those of the first rule among equals. None if some rule
-    /// needs no scope, or no rule is about tokens: what more is needed, a challenge says when it is.
+    /// The fewest scopes with which a token is permitted anything, the narrowest of as many, those of the first rule among
+    /// equals. None if some rule needs no scope, or no rule is about tokens: what more is needed, a challenge says when it is.
     pub fn least_scopes(&self) -> &[String] {
         let about_tokens = self.allow.all.iter().filter(|rule| rule.is_about_tokens());
-        about_tokens.map(|rule| rule.scopes.as_ref()).min_by_key(|scopes| scopes.len()).unwrap_or_default()
+        let least = about_tokens.min_by_key(|rule| weight(rule.broader.iter()));
+        least.map(|rule| rule.scopes.as_ref()).unwrap_or_default()
     }
 
     fn judge(
@@ -163,19 +174,21 @@ impl Policy {
         if let Some(rule) = self.deny.about(about, name).find(denies) {
             return Err(DenialReason::Rule(rule.name.clone()));
         }
-        let mut nearest: Option<(usize, &CompiledRule)> = None;
+        let mut nearest: Option<(Weight, &CompiledRule)> = None;
         let allows = |rule: &&CompiledRule| rule.is_about(principal) && rule.allows(given);
         for rule in self.allow.about(about, name).filter(allows) {
-            let missing = rule.missing_scopes(principal).count();
-            if missing == 0 {
+            let missing = weight(rule.missing(principal).map(|(_, broader)| broader));
+            if missing.0 == 0 {
                 return Ok(rule.name.clone());
             }
-            if principal.has_scopes() && nearest.is_none_or(|(fewest, _)| missing < fewest) {
+            if principal.has_scopes() && nearest.is_none_or(|(least, _)| missing < least) {
                 nearest = Some((missing, rule));
             }
         }
         Err(match nearest {
-            Some((_, rule)) => DenialReason::MissingScopes { rule: rule.name.clone(), scopes: rule.scopes.clone() },
+            Some((_, rule)) => {
+                DenialReason::MissingScopes { rule: rule.name.clone(), scopes: rule.scopes_for(principal) }
+            }
             None => DenialReason::NothingAllows,
         })
     }
@@ -226,6 +239,15 @@ impl Rules {
     fn about<'r>(&'r self, about: About, name: &'r str) -> impl Iterator<Item = &'r CompiledRule> {
         about(self).about(name).filter_map(|number| self.all.get(number))
     }
+}
+
+/// How much some scopes are: how many, and of as many those are less that more others include.
+type Weight = (usize, Reverse<usize>);
+
+/// The weight of scopes with these broader ones.
+fn weight<'b>(broader: impl Iterator<Item = &'b Vec<String>>) -> Weight {
+    let (count, including) = broader.fold((0, 0), |(count, including), broader| (count + 1, including + broader.len()));
+    (count, Reverse(including))
 }
 
 /// The method behind [`Action::Listen`].
@@ -279,9 +301,28 @@ impl CompiledRule {
 
     /// Its scopes that this caller was not granted, nor a broader one.
     fn missing_scopes<'r>(&'r self, principal: &'r Principal) -> impl Iterator<Item = &'r String> {
+        self.missing(principal).map(|(scope, _)| scope)
+    }
+
+    /// The same, with the broader ones of each.
+    fn missing<'r>(&'r self, principal: &'r Principal) -> impl Iterator<Item = (&'r String, &'r Vec<String>)> {
         let granted = |scope: &String| principal.scopes.contains(scope);
-        let missing = self.scopes.iter().zip(&self.broader);
-        missing.filter(move |(scope, broader)| !granted(scope) && !broader.iter().any(granted)).map(|(scope, _)| scope)
+        let all = self.scopes.iter().zip(&self.broader);
+        all.filter(move |(scope, broader)| !granted(scope) && !broader.iter().any(granted))
+    }
+
+    /// Its scopes as a challenge names them to this caller: for one that a broader scope of theirs includes, that one. Whoever
+    /// asks for what is named must not end with less than before.
+    fn scopes_for(&self, principal: &Principal) -> Arc<[String]> {
+        let granted = |scope: &&String| principal.scopes.contains(scope);
+        let mut named: Vec<String> = Vec::with_capacity(self.scopes.len());
+        for (scope, broader) in self.scopes.iter().zip(&self.broader) {
+            let held = [scope].into_iter().chain(broader).find(granted).unwrap_or(scope);
+            if !named.contains(held) {
+                named.push(held.clone());
+            }
+        }
+        named.into()
     }
 
     fn is_about_tokens(&self) -> bool {

@@ -226,13 +226,13 @@ impl ConfigStore {
         Some(end.saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 
-    /// Puts the rules in force that are left, if one has come to its end: also while the newest file is not in force. True
-    /// if it did.
+    /// Puts the rules in force that are left, if one has come to its end, or that are again, if the clock was set back: also
+    /// while the newest file is not in force. True if it did.
     pub(crate) fn end_rules(&self) -> bool {
         // While it is looked at, nothing else is put in force.
         let _seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        if current.policy.until().is_none_or(|end| end > now()) {
+        if current.policy.holds_at(now()) {
             return false;
         }
         match Snapshot::of(current.config.clone(), current.digest.clone(), Some(&current), &self.means) {

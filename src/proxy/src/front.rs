@@ -161,8 +161,11 @@ async fn permitted(
     }
 
     // May they.
-    let decision = snapshot.policy.decide(&principal, asked.action, &Given::new(Some(&body)));
-    let permit = decision.map_err(|denial| Refusal::denied(denial, &principal))?;
+    let decide = |snapshot: &Snapshot| {
+        let decision = snapshot.policy.decide(&principal, asked.action, &Given::new(Some(&body)));
+        decision.map_err(|denial| Refusal::denied(denial, &principal))
+    };
+    let mut permit = decide(snapshot)?;
     if let Action::CallTool(tool) = asked.action {
         callers.call(&admitted, tool)?;
         if !pinning::permits_call(proxy, snapshot, tool).await {
@@ -170,6 +173,16 @@ async fn permitted(
         }
         if asked.era == Era::Modern {
             mirrors::check(proxy, snapshot, tool, &head.headers, &body).await.map_err(Refusal::Message)?;
+        }
+    }
+    // The body may have been long in coming, and the server in answering: a rule that has ended meanwhile permits nothing.
+    let in_force = proxy.config.current();
+    if !Arc::ptr_eq(&in_force, snapshot) {
+        permit = decide(&in_force)?;
+        if let Action::CallTool(tool) = asked.action
+            && !pinning::permits_call(proxy, &in_force, tool).await
+        {
+            return Err(Refusal::unapproved(&principal));
         }
     }
     if head.method == Method::GET || matches!(asked.action, Action::Listen { .. }) {

@@ -19,8 +19,9 @@ use crate::handshake::{self, Tools};
 
 /// A server that did not answer is not asked again for this long.
 const KEEP_FAILURE: Duration = Duration::from_secs(1);
-/// Until a handshake must be over.
+/// Until a handshake must be over, and how long anybody waits for one.
 const LIMIT: Duration = Duration::from_secs(3);
+const TOO_LONG: &str = "the server took too long to answer";
 
 /// The method by which a server says that its tools have changed.
 pub(crate) const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
@@ -61,7 +62,11 @@ impl Known {
         let (proxy, of) = (proxy.clone(), snapshot.clone());
         // Whoever waits may leave; a session that was begun is to be ended nevertheless.
         let looking = tokio::spawn(async move { proxy.known.look_again(&proxy, &of).await });
-        looking.await.unwrap_or_else(|_| Look::failed(snapshot, "the look was broken off"))
+        // Nor does anybody wait for one look after another, of a server that changes all the time.
+        match tokio::time::timeout(LIMIT, looking).await {
+            Ok(look) => look.unwrap_or_else(|_| Look::failed(snapshot, "the look was broken off")),
+            Err(_) => Look::failed(snapshot, TOO_LONG),
+        }
     }
 
     async fn look_again(&self, proxy: &Proxy, snapshot: &Snapshot) -> Arc<Look> {
@@ -75,7 +80,7 @@ impl Known {
         let look = match tokio::time::timeout(LIMIT, handshake::perform(address, sign)).await {
             Ok(Ok(met)) => Look::new(snapshot, changes, Handshake::Succeeded(met.info), met.tools),
             Ok(Err(failure)) => Look::failed(snapshot, &failure.to_string()),
-            Err(_) => Look::failed(snapshot, "the server took too long to answer"),
+            Err(_) => Look::failed(snapshot, TOO_LONG),
         };
         self.last.store(Some(look.clone()));
         look

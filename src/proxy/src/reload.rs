@@ -85,7 +85,7 @@ impl Watch {
         }
         if self.config.end_rules() {
             self.changes.send_replace(());
-            tracing::info!("a rule has come to its end");
+            tracing::info!("a rule has come to its end, or is again since the clock was set back");
         }
         match self.config.current().static_tokens.as_ref().map(|tokens| tokens.reload()) {
             None | Some(Reload::Unchanged) => {}

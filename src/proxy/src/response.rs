@@ -78,6 +78,9 @@ pub(crate) async fn finish(
         }
         (expected, form) => {
             let pass = match (expected, form) {
+                // A refusal holds no list; a client that reads its body would see one unfiltered.
+                (_, Form::Json) if !head.status.is_success() => Pass::Watched(Watch::message(), filter.known),
+                (_, Form::EventStream) if !head.status.is_success() => Pass::Watched(Watch::events(), filter.known),
                 _ if !head.status.is_success() => Pass::Untouched,
                 (Expected::Opaque, Form::EventStream) if filter.era == Era::Legacy => {
                     Pass::Watched(Watch::events(), filter.known)

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::finding::{Finding, Severity};
+use crate::shown::shown;
 
 /// A line each, as compilers write them: editors jump by it.
 pub(super) fn text(files: &[String], findings: &[Finding]) -> String {
@@ -10,7 +11,7 @@ pub(super) fn text(files: &[String], findings: &[Finding]) -> String {
         let Finding { place, severity, message, path, .. } = finding;
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
         let file = name(files, finding);
-        format!("{file}:{}:{}: {}: {path}{message}\n", place.line, place.column, severity.word())
+        shown(&format!("{file}:{}:{}: {}: {path}{message}", place.line, place.column, severity.word())) + "\n"
     });
     lines.collect()
 }

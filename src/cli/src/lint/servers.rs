@@ -63,11 +63,18 @@ pub(super) fn findings(sound: &[Manifest], listed: &Listed, now: Timestamp) -> V
         findings.extend(of_server(manifest, &asked));
         findings.extend(of_access(manifest, &access, &asked, listed));
         findings.extend(warnings::of(manifest, "spec.access", &access, now));
-        servers.push(asked);
+        servers.push((manifest, asked));
     }
+    let mut accepted = Vec::new();
     for (manifest, policy) in of_kind::<McpAccessPolicy>(sound, "McpAccessPolicy") {
-        findings.extend(of_policy(manifest, &policy, &servers, listed));
+        findings.extend(of_policy(manifest, &policy, servers.iter().map(|(_, asked)| asked), listed));
         findings.extend(warnings::of(manifest, "spec", &policy.spec.access, now));
+        if policy_rules(&policy.name_any(), &policy.spec.access).is_ok() {
+            accepted.push(policy);
+        }
+    }
+    for (manifest, asked) in &servers {
+        findings.extend(together(manifest, asked, &accepted));
     }
     for (manifest, policy) in of_kind::<McpAuthPolicy>(sound, "McpAuthPolicy") {
         findings.extend(warnings::insecure(manifest, "spec", &policy.spec));
@@ -128,8 +135,23 @@ fn of_access(manifest: &Manifest, access: &Access, asked: &Asked, listed: &Liste
     findings
 }
 
+/// What is to say of a server's rules with those of all policies that govern it: each may be right, and all together not.
+fn together(manifest: &Manifest, asked: &Asked, policies: &[McpAccessPolicy]) -> Option<Finding> {
+    let access = asked.server.spec.access.clone().unwrap_or_default();
+    asked.with(access.clone()).ok()?;
+    let governing = Governing::among(policies.to_vec(), &asked.server);
+    let rejection = asked.governed(access, governing).err()?;
+    let (_, message) = field(&rejection.message);
+    Some(manifest.finding(Id::Refused, "spec.access.rules", message))
+}
+
 /// What is to say of a policy, whichever of these servers it governs.
-fn of_policy(manifest: &Manifest, policy: &McpAccessPolicy, servers: &[Asked], listed: &Listed) -> Vec<Finding> {
+fn of_policy<'s>(
+    manifest: &Manifest,
+    policy: &McpAccessPolicy,
+    servers: impl Iterator<Item = &'s Asked>,
+    listed: &Listed,
+) -> Vec<Finding> {
     let (name, access) = (policy.name_any(), &policy.spec.access);
     let (mut findings, mut refused) = (Vec::new(), false);
     for (number, rule) in access.rules.iter().enumerate() {

@@ -102,3 +102,42 @@ fn what_makes_no_sense_is_said_with_the_remedy() {
         assert!(says.is_empty() && errors.contains(expected), "{words:?}: {errors}");
     }
 }
+
+const FREEZE: &str = r#"
+---
+apiVersion: cardea.dev/v1alpha1
+kind: McpAccessPolicy
+metadata: {name: freeze, namespace: tools}
+spec:
+  selector: {}
+  rules: [{name: stop, effect: Deny, principals: [{anyAuthenticated: true}], tools: ["*"]}]
+"#;
+
+/// A server without a namespace is in that of the command, and so may the policy be.
+#[test]
+fn a_policy_counts_for_a_server_that_names_no_namespace() {
+    let asks = ["--as", "alice", "--group", "ops", "--scope", "deploy:write", "restart"];
+    for manifest in [MANIFEST.to_owned(), MANIFEST.replace(", namespace: tools", "")] {
+        let answer = ask(&format!("{manifest}{FREEZE}"), &asks);
+        assert_eq!((answer.says.as_str(), answer.code), ("no: rule \"freeze/stop\" refuses it\n", Some(1)));
+    }
+    let elsewhere = FREEZE.replace("namespace: tools", "namespace: others");
+    assert_eq!(ask(&format!("{MANIFEST}{elsewhere}"), &asks).code, Some(0));
+}
+
+/// Which of two is applied last is not known here.
+#[test]
+fn a_policy_that_is_there_twice_has_no_answer() {
+    let nothing = FREEZE.replace("selector: {}", "targetRefs: [{name: other}]");
+    let answer = ask(&format!("{MANIFEST}{nothing}{FREEZE}"), &["--as", "alice", "restart"]);
+    assert!(answer.errors.contains("McpAccessPolicy \"freeze\" is there twice"), "{}", answer.errors);
+    assert_eq!(answer.code, Some(2));
+}
+
+#[test]
+fn a_tool_that_nobody_approved_is_no() {
+    let pinned = MANIFEST.replace("  access:\n", "  tools: {pinning: {mode: Enforce, digests: []}}\n  access:\n");
+    let answer = ask(&pinned, &["--as", "alice", "--group", "ops", "--scope", "deploy:write", "restart"]);
+    assert!(answer.says.starts_with("no: rules allow it, and it is none of spec.tools.pinning"), "{}", answer.says);
+    assert_eq!(answer.code, Some(1));
+}

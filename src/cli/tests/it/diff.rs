@@ -47,6 +47,51 @@ fn what_becomes_possible_and_what_does_not_any_more() {
     assert_eq!(told(&old, &new), (expected.to_owned(), Some(1)));
 }
 
+/// The same answer for other reasons is a change, and so is what is no tool.
+#[test]
+fn what_another_rule_permits_now_is_seen_and_so_is_what_is_no_tool() {
+    let force =
+        "{name: force, principals: [{group: dev}], tools: [restart], arguments: [{path: /force, equals: true}]}";
+    let side = |rules: &str| [("a.yaml", manifest("a", rules))];
+    let both = side(&format!("{DEV}, {force}"));
+    let wider = side(&format!("{DEV}, {}", force.replace("[restart]", "[restart, deploy]")));
+    let expected = "tools/a: ~ group dev may use deploy: if Allow {\"equals\":\"staging\",\"path\":\"/env\"} -> if Allow {\"equals\":\"staging\",\"path\":\"/env\"}; Allow {\"equals\":true,\"path\":\"/force\"}\n";
+    assert_eq!(told(&both, &wider), (expected.to_owned(), Some(1)));
+    let renamed = side(&format!("{}, {force}", DEV.replace("name: dev", "name: developers")));
+    assert_eq!(told(&both, &renamed), (String::new(), Some(0)));
+
+    let claim = "{name: team, principals: [{claim: {name: team, values: [a]}}], tools: [deploy]}";
+    let corp = "{issuers: [{name: corp, url: \"https://login.example.com\"}]}";
+    let teams = |values: &str| {
+        let claims = corp.replace("}]", ", claims: {attributes: [{name: team, claim: team}]}}]");
+        let rules = claim.replace("values: [a]", values);
+        [("a.yaml", manifest("a", &rules).replace("{policyRef: {name: corp}}", &claims))]
+    };
+    let expected = "tools/a: + claim team=b may use deploy: - -> yes\n";
+    assert_eq!(told(&teams("values: [a]"), &teams("values: [a, b]")).0, expected);
+
+    let more =
+        "{name: more, principals: [{group: dev}], prompts: [review], resources: [\"*\"], methods: [\"tasks/*\"]}";
+    let expected = "tools/a: + group dev may use prompt review: - -> yes\n\
+        tools/a: + group dev may use resource *: - -> yes\n\
+        tools/a: + group dev may use method tasks/*: - -> yes\n";
+    assert_eq!(told(&both, &side(&format!("{DEV}, {force}, {more}"))).0, expected);
+}
+
+/// A scope that includes another permits what that does.
+#[test]
+fn what_a_scope_includes_is_seen() {
+    let of = |includes: &str| {
+        let rules = "{name: staff, principals: [{group: staff}], scopeBundles: [read]}";
+        let bundles =
+            format!("scopeBundles: [{{scope: read, tools: [look]}}, {{scope: write, {includes}tools: [write]}}]");
+        [("a.yaml", manifest("a", rules).replace("access: {", &format!("access: {{{bundles}, ")))]
+    };
+    let expected =
+        "tools/a: ~ rule staff:read asks for: Allow scopes read -> Allow scopes read (or write)\n".to_owned();
+    assert_eq!(told(&of(""), &of("includes: [read], ")), (expected, Some(1)));
+}
+
 /// What one side names only by a wildcard, or not at all, is asked of both.
 #[test]
 fn a_deny_and_a_name_that_a_wildcard_covered_are_seen() {

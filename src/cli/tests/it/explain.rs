@@ -68,6 +68,21 @@ fn without_a_cluster_the_globs_are_shown() {
     assert!(one.starts_with("CALLER             get_log\ngroup dev          yes\n"), "{one}");
 }
 
+/// A name is what stands in a manifest: a terminal must not obey it.
+#[test]
+fn what_a_terminal_would_obey_is_written_out() {
+    let text = explained(&MANIFEST.replace("{group: dev}", "{group: \"dev\\e[2K\\rgroup x\"}"), &[]);
+    assert!(text.contains("group dev\\u{1b}[2K\\rgroup x  ") && !text.contains('\u{1b}'), "{text}");
+}
+
+/// A tool that nobody approved may be used by nobody, whatever rules say.
+#[test]
+fn what_is_not_approved_is_no() {
+    let pinning = "spec:\n  tools: {pinning: {mode: Enforce, digests: []}}\n";
+    let text = explained(&MANIFEST.replace("spec:\n", pinning), &["--tool", "get_log", "--tool", "get_*"]);
+    assert!(text.contains("group dev          -        yes\n"), "{text}");
+}
+
 /// A rule with an end says so, and one whose end has come is no more.
 #[test]
 fn what_is_over_is_not_shown() {

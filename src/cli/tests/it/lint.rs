@@ -229,6 +229,29 @@ fn a_policys_rule_about_nobody_whom_a_server_knows_is_told() {
     assert!(answer.says.starts_with(expected), "{}", answer.says);
 }
 
+/// A server and the policies that govern it have their expressions together.
+#[test]
+fn what_is_right_alone_and_not_together_is_told() {
+    let rules = |indent: &str, count: usize| {
+        let conditions = (0..16).map(|number| format!("{{path: /a{number}, regex: a}}")).collect::<Vec<_>>().join(", ");
+        let rule = |number| {
+            format!(
+                "{indent}- {{name: r{number}, principals: [{{group: dev}}], tools: [deploy], arguments: [{conditions}]}}\n"
+            )
+        };
+        (0..count).map(rule).collect::<String>()
+    };
+    let server = SERVER.to_owned() + &rules("    ", 3);
+    let shared = SHARED.to_owned() + &rules("  ", 2);
+    let of = |files: &[(&str, &str)]| lint(&[&[("policy.yaml", POLICY)], files].concat(), &[]);
+    assert_eq!(of(&[("server.yaml", &server)]).says, "");
+    assert_eq!(of(&[("server.yaml", SERVER), ("shared.yaml", &shared)]).says, "");
+    let answer = of(&[("server.yaml", &server), ("shared.yaml", &shared)]);
+    assert!(answer.says.starts_with("./server.yaml:9:5: error: spec.access.rules: "), "{}", answer.says);
+    assert!(answer.says.contains("with those of the policies that govern the server: more than 64"), "{}", answer.says);
+    assert_eq!(answer.code, Some(1));
+}
+
 #[test]
 fn rules_are_compared_with_the_tools_that_a_server_lists() {
     let tools = r#"{"jsonrpc": "2.0", "id": 1, "result": {"tools": [

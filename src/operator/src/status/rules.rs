@@ -14,8 +14,8 @@ use crate::validate::ValidatedServer;
 /// Proxies and warnings listed in a status.
 const LISTED: usize = 100;
 
-/// What the policies of a server are told of it.
-pub fn told(observed: &Observed, server: &ValidatedServer) -> Told {
+/// What the policies of a server are told of it. Of one that is left as it is, only what its proxies say.
+pub fn told(observed: &Observed, server: Option<&ValidatedServer>) -> Told {
     let generation = |policy: &String| {
         let each = observed.answers.values().map(|answer| match answer {
             Answer::Report(report) => report.policies.get(policy).copied(),
@@ -23,7 +23,7 @@ pub fn told(observed: &Observed, server: &ValidatedServer) -> Told {
         });
         each.min().flatten()
     };
-    let mut warnings = server.policy_warnings.clone();
+    let mut warnings = server.map(|server| server.policy_warnings.clone()).unwrap_or_default();
     for (policy, warning) in doubts(observed) {
         if let Some(of_policy) = policy.and_then(|policy| warnings.get_mut(policy)) {
             let mut warning = warning;
@@ -32,7 +32,12 @@ pub fn told(observed: &Observed, server: &ValidatedServer) -> Told {
         }
     }
     Told {
-        generations: server.policies.keys().map(|policy| (policy.clone(), generation(policy))).collect(),
+        generations: observed
+            .governing
+            .policies
+            .iter()
+            .map(|version| (version.policy.clone(), generation(&version.policy)))
+            .collect(),
         warnings,
         has_proxies: observed.workload.pods.values().any(|pod| pod.proxy_address.is_some()),
     }
@@ -61,11 +66,34 @@ pub(super) fn proxies(observed: &Observed, configuration: &str) -> Vec<ProxyStat
 fn doubts(observed: &Observed) -> BTreeSet<(Option<&str>, RuleWarning)> {
     let all = reports(observed).flat_map(|report| &report.rule_warnings);
     all.map(|contract::RuleWarning { rule, message }| {
-        let (policy, rule) = match rule.split_once('/') {
-            Some((policy, rule)) => (Some(policy), rule),
-            None => (None, rule.as_str()),
-        };
+        let (policy, rule) = policy_and_rule(rule);
         (policy, RuleWarning { server: None, rule: Some(rule.to_owned()), message: message.clone() })
     })
     .collect()
+}
+
+/// The policy that a rule is of, if it is of one, and what the rule is called there.
+fn policy_and_rule(name: &str) -> (Option<&str>, &str) {
+    match name.split_once('/') {
+        // A scope may have a slash, behind the colon that no name of a policy has.
+        Some((policy, rule)) if !policy.contains(':') => (Some(policy), rule),
+        _ => (None, name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_with_slashes_makes_no_policy() {
+        for (name, expected) in [
+            ("read", (None, "read")),
+            ("staff/read", (Some("staff"), "read")),
+            ("staff/read:https://graph.example/Files.Read", (Some("staff"), "read:https://graph.example/Files.Read")),
+            ("read:https://graph.example/Files.Read", (None, "read:https://graph.example/Files.Read")),
+        ] {
+            assert_eq!(policy_and_rule(name), expected);
+        }
+    }
 }

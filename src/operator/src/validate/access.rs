@@ -9,9 +9,6 @@ use cardea_policy::Policy;
 use super::{Rejection, provable, words};
 use crate::observe::Observed;
 
-/// Most bytes of rules. They are part of a ConfigMap, which holds 1 MiB.
-const MAX_BYTES: usize = 768 * 1024;
-
 /// The rules of a server.
 pub(super) struct Ruled {
     /// All of them, known to compile together.
@@ -56,9 +53,10 @@ pub(super) fn rules(observed: &Observed, authentication: &contract::Authenticati
     if !policies.is_empty() {
         Policy::compile(&rules).map_err(|error| together(error.to_string()))?;
     }
-    let bytes = rules.iter().map(|rule| serde_json::json!(rule).to_string().len()).sum::<usize>();
-    if bytes > MAX_BYTES {
-        return Err(together(format!("{bytes} bytes, of which {MAX_BYTES} fit: take fewer, or wider globs")));
+    let bytes = rules.iter().map(words::size).sum::<usize>();
+    if bytes > words::MAX_BYTES {
+        let most = words::MAX_BYTES;
+        return Err(together(format!("{bytes} bytes, of which {most} fit: take fewer, or wider globs")));
     }
     Ok(Ruled { rules, policies, warnings })
 }

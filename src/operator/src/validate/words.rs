@@ -11,18 +11,29 @@ use cardea_api::v1alpha1::{
 use cardea_contract as contract;
 use cardea_policy::Policy;
 
-/// The rules, known to compile. Each is called by its name with `prefix` before it, and with the scope of its bundle behind it.
+/// Most bytes of the rules of a server. They are part of a ConfigMap, which holds 1 MiB.
+pub(super) const MAX_BYTES: usize = 768 * 1024;
+
+/// The rules, known to compile and to fit. Each is called by its name with `prefix` before it, and with the scope of its
+/// bundle behind it.
 ///
 /// # Errors
 /// What is wrong, with its field.
 pub(super) fn rules(access: &Access, prefix: &str) -> Result<Vec<contract::Rule>, String> {
     let bundles = Bundles::of(access);
     let mut rules = Vec::with_capacity(access.rules.len());
+    let mut bytes = 0;
+    // A rule of bundles may become hundreds, so it is not put off until all of them are there.
+    let mut fits = |rule: contract::Rule| {
+        bytes += size(&rule);
+        if bytes > MAX_BYTES { Err(too_large()) } else { Ok(rule) }
+    };
     for asked in &access.rules {
         let of_rule = |problem| format!("rules: rule {:?}: {problem}", asked.name);
         let name = format!("{prefix}{}", asked.name);
         if asked.scope_bundles.is_empty() {
-            rules.push(rule(name, asked, &Subjects::of(asked), &asked.scopes, &bundles).map_err(of_rule)?);
+            let rule = rule(name, asked, &Subjects::of(asked), &asked.scopes, &bundles);
+            rules.push(fits(rule.map_err(of_rule)?)?);
             continue;
         }
         for scope in bundles.reached(asked).map_err(of_rule)? {
@@ -30,11 +41,23 @@ pub(super) fn rules(access: &Access, prefix: &str) -> Result<Vec<contract::Rule>
             let mut scopes = vec![scope.to_owned()];
             scopes.extend(asked.scopes.iter().filter(|further| *further != scope).cloned());
             let name = format!("{name}:{scope}");
-            rules.push(rule(name, asked, &Subjects::of_bundle(bundle), &scopes, &bundles).map_err(of_rule)?);
+            let rule = rule(name, asked, &Subjects::of_bundle(bundle), &scopes, &bundles);
+            rules.push(fits(rule.map_err(of_rule)?)?);
         }
     }
     Policy::compile(&rules).map_err(|error| format!("rules: {error}"))?;
     Ok(rules)
+}
+
+/// Bytes of a rule, as the proxy is told it.
+pub(super) fn size(rule: &contract::Rule) -> usize {
+    serde_json::json!(rule).to_string().len()
+}
+
+fn too_large() -> String {
+    format!(
+        "rules: more than {MAX_BYTES} bytes, one bundle counted for each rule that reaches it: take fewer, or wider globs"
+    )
 }
 
 /// What a rule is about.
@@ -65,16 +88,20 @@ fn lists_something(bundle: &ScopeBundle) -> bool {
 /// The bundles of a manifest, and which scope includes which.
 struct Bundles<'a> {
     by_scope: BTreeMap<&'a str, &'a ScopeBundle>,
+    /// Of each bundle its scope, and all that it includes.
+    included: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
 impl<'a> Bundles<'a> {
     fn of(access: &'a Access) -> Self {
-        Self { by_scope: access.scope_bundles.iter().map(|bundle| (bundle.scope.as_str(), bundle)).collect() }
+        let by_scope: BTreeMap<_, _> =
+            access.scope_bundles.iter().map(|bundle| (bundle.scope.as_str(), bundle)).collect();
+        let included = by_scope.keys().map(|scope| (*scope, included(&by_scope, scope))).collect();
+        Self { by_scope, included }
     }
 
-    /// Bundles that a rule names, and those that they include, the narrow ones first: of what several permit, the least is
-    /// asked for.
-    fn reached(&self, rule: &'a AccessRule) -> Result<Vec<&'a str>, String> {
+    /// Bundles that a rule names, and those that they include.
+    fn reached(&self, rule: &'a AccessRule) -> Result<BTreeSet<&'a str>, String> {
         for scope in &rule.scope_bundles {
             if !self.by_scope.contains_key(scope.as_str()) {
                 let known: Vec<&str> = self.by_scope.keys().copied().collect();
@@ -84,28 +111,26 @@ impl<'a> Bundles<'a> {
                 ));
             }
         }
-        let reached: BTreeSet<&str> = rule.scope_bundles.iter().flat_map(|scope| self.included(scope)).collect();
-        let mut reached = Vec::from_iter(reached);
-        reached.sort_by_key(|scope| self.included(scope).len());
-        Ok(reached)
-    }
-
-    /// A scope, and all that it includes.
-    fn included(&self, scope: &'a str) -> BTreeSet<&'a str> {
-        let (mut found, mut open) = (BTreeSet::new(), vec![scope]);
-        while let Some(scope) = open.pop() {
-            if found.insert(scope) {
-                open.extend(self.by_scope.get(scope).iter().flat_map(|bundle| &bundle.includes).map(String::as_str));
-            }
-        }
-        found
+        let named = rule.scope_bundles.iter().filter_map(|scope| self.included.get(scope.as_str()));
+        Ok(named.flatten().copied().collect())
     }
 
     /// Scopes that include this one, and are not it.
     fn broader(&self, scope: &str) -> Vec<String> {
-        let others = self.by_scope.keys().filter(|other| **other != scope);
-        others.filter(|other| self.included(other).contains(scope)).map(|other| (*other).to_owned()).collect()
+        let others = self.included.iter().filter(|(other, included)| **other != scope && included.contains(scope));
+        others.map(|(other, _)| (*other).to_owned()).collect()
     }
+}
+
+/// A scope, and all that it includes.
+fn included<'a>(bundles: &BTreeMap<&'a str, &'a ScopeBundle>, scope: &'a str) -> BTreeSet<&'a str> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![scope]);
+    while let Some(scope) = open.pop() {
+        if found.insert(scope) {
+            open.extend(bundles.get(scope).iter().flat_map(|bundle| &bundle.includes).map(String::as_str));
+        }
+    }
+    found
 }
 
 fn rule(
@@ -254,7 +279,7 @@ mod tests {
         assert_eq!(names(&of(&["files-admin", "files-read"])), ["staff:files-read", "staff:files-write"]);
         let narrow = json!([{"scope": "a", "includes": ["z"], "tools": ["*"]}, {"scope": "z", "tools": ["read"]}]);
         let rules = translated(json!({"scopeBundles": narrow, "rules": [rule(&["a"])]})).unwrap();
-        assert_eq!(names(&rules), ["staff:z", "staff:a"]);
+        assert_eq!(names(&rules), ["staff:a", "staff:z"]);
         assert_eq!(Policy::compile(&rules).unwrap().least_scopes(), ["z"]);
         let error = translated(json!({"scopeBundles": bundles(), "rules": [rule(&["files"])]})).unwrap_err();
         assert!(error.contains("\"staff\"") && error.contains("files-admin, files-read, files-write"), "{error}");
@@ -270,5 +295,24 @@ mod tests {
         let rules = translated(json!({"scopeBundles": circle, "rules": [rule]})).unwrap();
         assert_eq!(rules[0].broader_scopes["audit"], ["x"]);
         assert_eq!(rules[0].broader_scopes["x"], ["audit"]);
+    }
+
+    /// Each of a hundred rules may reach each of 32 bundles: what fits into an object of a cluster would take minutes, and
+    /// be more than a ConfigMap holds. A policy that cannot be told to a proxy is none that makes sense.
+    #[test]
+    fn rules_that_bundles_make_too_large_are_refused_at_once() {
+        let globs: Vec<String> = (0..64).map(|number| format!("{number:0>120}")).collect();
+        let scopes: Vec<String> = (0..32).map(|number| format!("scope-{number}")).collect();
+        let bundle = |scope: &String| json!({"scope": scope, "includes": scopes, "tools": globs, "prompts": globs});
+        let rule = |number: usize| {
+            json!({
+                "name": format!("rule-{number}"), "principals": [{"group": "staff"}], "scopeBundles": [scopes[0]],
+                "scopes": scopes[..16],
+            })
+        };
+        let rules: Vec<Value> = (0..100).map(rule).collect();
+        let bundles: Vec<Value> = scopes.iter().map(bundle).collect();
+        let problem = translated(json!({"scopeBundles": bundles, "rules": rules})).unwrap_err();
+        assert!(problem.starts_with("rules: more than 786432 bytes"), "{problem}");
     }
 }

@@ -83,9 +83,17 @@ impl Policy {
 }
 
 impl Explanation {
-    /// The Allow that comes nearest: the one that the fewest things keep from matching, its name being right if any's is.
+    /// The Allow that comes nearest: the one that a challenge is about, or the one that the fewest things keep from matching,
+    /// its name being right if any's is.
     pub fn nearest(&self) -> Option<&Look> {
-        self.allow.iter().min_by_key(|look| (look.but_for.contains(&ButFor::Name), look.but_for.len()))
+        let challenged = |look: &&Look| match &self.decision {
+            Err(DenialReason::MissingScopes { rule, .. }) => {
+                look.rule == *rule && matches!(look.but_for[..], [ButFor::Scopes(_)])
+            }
+            _ => false,
+        };
+        let fewest = || self.allow.iter().min_by_key(|look| (look.but_for.contains(&ButFor::Name), look.but_for.len()));
+        self.allow.iter().find(challenged).or_else(fewest)
     }
 }
 

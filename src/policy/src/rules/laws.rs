@@ -96,7 +96,7 @@ fn rule(effect: Effect) -> impl Strategy<Value = Rule> {
         ),
     )
     .prop_map(|when| when.map(str::to_owned));
-    (any::<u16>(), principal, tools, vec(condition(), 0..3), when, texts(&["r", "w"], 0..3)).prop_map(
+    (any::<u16>(), principal, tools, vec(condition(), 0..3), when, texts(&["r", "w", "x"], 0..3)).prop_map(
         move |(number, principal, tools, arguments, when, scopes)| Rule {
             name: format!("rule-{number}"),
             effect,
@@ -119,7 +119,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
 }
 
 fn caller() -> impl Strategy<Value = Principal> {
-    (texts(&["dev", "ops"], 0..3), texts(&["r", "w"], 0..3)).prop_map(|(groups, scopes)| {
+    (texts(&["dev", "ops"], 0..3), texts(&["r", "w", "x"], 0..3)).prop_map(|(groups, scopes)| {
         let mut caller = Principal::named("alice".into(), u64::MAX, Evidence::Token { issuer: "corp".into() });
         (caller.groups, caller.scopes) = (groups, scopes);
         caller
@@ -159,6 +159,28 @@ proptest! {
         let policy = Policy::compile(&rules).unwrap();
         if policy.decide(&caller, Action::CallTool(tool), &arguments).is_ok() {
             prop_assert!(policy.shows(&caller, Catalog::Tools, tool));
+        }
+    }
+
+    #[test]
+    fn further_scopes_never_narrow(rules in rules(), caller in caller(), further in texts(&["r", "w"], 0..3),
+                                   tool in select(&TOOLS[..]), arguments in arguments()) {
+        let before = permits(&rules, &caller, tool, &arguments);
+        let scopes = [caller.scopes.clone(), further].concat();
+        let wider = Principal { scopes, ..caller };
+        prop_assert!(!before || permits(&rules, &wider, tool, &arguments));
+    }
+
+    /// A token with what a challenge names is enough, and who has a broader scope is not told to take the narrower.
+    #[test]
+    fn what_a_challenge_names_is_enough_and_no_step_back(rules in rules(), caller in caller(), tool in select(&TOOLS[..]),
+                                                         arguments in arguments()) {
+        let decided = Policy::compile(&rules).unwrap().decide(&caller, Action::CallTool(tool), &arguments);
+        if let Err(Denial { reason: DenialReason::MissingScopes { scopes, .. } }) = decided {
+            let has = |scope: &str| caller.scopes.iter().any(|granted| granted == scope);
+            prop_assert!(has("r") || !has("w") || !scopes.iter().any(|scope| scope == "r"), "{scopes:?}");
+            let stepped_up = Principal { scopes: scopes.to_vec(), ..caller };
+            prop_assert!(permits(&rules, &stepped_up, tool, &arguments));
         }
     }
 

@@ -262,9 +262,62 @@ fn a_broader_scope_does_for_the_one_that_it_includes() {
     for enough in [&["read", "list"][..], &["write", "list"], &["admin", "list"]] {
         assert_eq!(heard(&rules, enough), Ok("read".into()), "{enough:?}");
     }
-    for short in [&[][..], &["write"], &["list"], &["admin", "other"]] {
-        assert_eq!(heard(&rules, short), missing("read", "read list"), "{short:?}");
+    // Whoever has a broader one is not told to take the narrower instead.
+    for (short, named) in [
+        (&[][..], "read list"),
+        (&["write"], "write list"),
+        (&["list"], "read list"),
+        (&["admin", "other"], "admin list"),
+        (&["write", "read"], "read list"),
+    ] {
+        assert_eq!(heard(&rules, short), missing("read", named), "{short:?}");
     }
+}
+
+/// Of two scopes one of which includes the other, challenges and metadata name the narrower, in whatever order rules stand.
+#[test]
+fn the_narrower_scope_is_named_where_either_would_do() {
+    let named = |name: &str, broader: &[&str]| {
+        let any = rule(name, Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
+        let broader = broader.iter().map(|scope| (*scope).to_owned()).collect();
+        Rule { broader_scopes: [(name.to_owned(), broader)].into(), ..with_scopes(any, &[name]) }
+    };
+    let (all, read) = (named("all", &[]), named("read", &["all"]));
+    for rules in [[all.clone(), read.clone()], [read, all]] {
+        assert_eq!(heard(&rules, &[]), missing("read", "read"));
+        assert_eq!(Policy::compile(&rules).unwrap().least_scopes(), ["read"]);
+    }
+}
+
+/// Two rules want scopes; that with the fewer is in the challenge, and is what an explanation names.
+#[test]
+fn the_nearest_rule_is_that_of_the_challenge() {
+    let any = |name: &str| rule(name, Effect::Allow, PrincipalMatch::AnyAuthenticated, &["*"]);
+    let rules = [with_scopes(any("three"), &["a", "b", "c"]), with_scopes(any("one"), &["write"])];
+    let explained = Policy::compile(&rules).unwrap().explain(&principal(&[]), Action::CallTool("read"), &());
+    assert_eq!(&*explained.nearest().unwrap().rule, "one");
+}
+
+#[test]
+fn rules_hold_from_the_last_end_to_the_next() {
+    let until = |end| Rule {
+        not_after: Some(end),
+        ..rule("freeze", Effect::Deny, PrincipalMatch::AnyAuthenticated, &["deploy"])
+    };
+    let rules = [until(50), until(100), until(100), until(-5)];
+    let holds = |compiled, now| Policy::compile_at(&rules, compiled).unwrap().holds_at(now);
+    for (compiled, now, expected) in [
+        (49, 49, true),
+        (49, 50, false),
+        (50, 50, true),
+        (50, 49, false),
+        (99, 50, true),
+        (100, 99, false),
+        (100, 500, true),
+    ] {
+        assert_eq!(holds(compiled, now), expected, "{compiled} {now}");
+    }
+    assert!(Policy::compile(&rules).unwrap().holds_at(-6));
 }
 
 #[test]
