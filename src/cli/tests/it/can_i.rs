@@ -141,3 +141,13 @@ fn a_tool_that_nobody_approved_is_no() {
     assert!(answer.says.starts_with("no: rules allow it, and it is none of spec.tools.pinning"), "{}", answer.says);
     assert_eq!(answer.code, Some(1));
 }
+
+/// It may refuse what others permit, so without it there is no answer.
+#[test]
+fn a_policy_that_makes_no_sense_leaves_no_answer() {
+    let wrong = FREEZE.replace("tools: [\"*\"]", "tools: [\"*\"], arguments: [{path: /a, regex: 'a('}]");
+    let asks = ["--as", "alice", "--group", "ops", "--scope", "deploy:write", "restart"];
+    let answer = ask(&format!("{MANIFEST}{wrong}"), &asks);
+    assert!(answer.says.is_empty() && answer.errors.contains("\"freeze\" governs this server and makes no sense"));
+    assert_eq!(answer.code, Some(2));
+}
