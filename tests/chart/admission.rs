@@ -96,6 +96,26 @@ fn a_platform_may_keep_rules_to_policies() {
     let refusal = once_refused(&server(&access));
     assert!(refusal.contains("this cluster says in McpAccessPolicies who may use what"), "{refusal}");
     kubectl_with(&CREATE, &policy(&access));
+    // What was there before goes as it came.
+    let held = json!({"metadata": {"finalizers": ["example.com/held"]}});
+    let mut former: Value = serde_json::from_str(&server(&json!({}))).unwrap();
+    former["spec"].as_object_mut().unwrap().remove("access");
+    former["metadata"]["finalizers"] = held["metadata"]["finalizers"].clone();
+    kubectl_with(&["create", "--filename=-"], &former.to_string());
+    install("cardea", &["namespaces={tools}"]);
+    let rules = format!("--patch={}", json!({"spec": {"access": access}}));
+    let patch = ["patch", "mcpservers.cardea.dev", "notes", "--namespace=tools", "--type=merge"];
+    eventually("rules may stand there", || kubectl_try(&[&patch[..], &[&rules]].concat(), ""));
+    install("cardea", &["namespaces={tools}", "admission.forbidInlineRules=true"]);
+    let touched = r#"--patch={"metadata":{"labels":{"a":"b"}}}"#;
+    eventually("they may not any more", || {
+        match kubectl_try(&[&patch[..], &[touched, "--dry-run=server"]].concat(), "") {
+            Err(refusal) => Ok(refusal),
+            Ok(said) => Err(said),
+        }
+    });
+    kubectl(&["delete", "mcpservers.cardea.dev", "notes", "--namespace=tools", "--wait=false"]);
+    kubectl(&[&patch[..], &[r#"--patch={"metadata":{"finalizers":null}}"#]].concat());
 }
 
 #[test]
