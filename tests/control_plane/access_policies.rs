@@ -26,6 +26,7 @@ pub(crate) fn trials(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
         what_makes_no_sense_leaves_the_last_that_did_in_force,
         what_never_made_sense_leaves_servers_as_they_are,
         after_a_restart_nothing_is_lost_of_what_makes_no_sense,
+        it_reaches_servers_that_are_left_as_they_are,
         its_status_says_whom_it_governs_and_what_has_no_effect,
         nothing_is_written_at_rest,
     ]
@@ -227,6 +228,40 @@ async fn after_a_restart_nothing_is_lost_of_what_makes_no_sense(bed: &Bed) -> an
     operator.replace(next);
     condition(&client, &namespace, "one", "PolicyReady", "False", "PolicyNotAccepted").await?;
     ruled(&client, &namespace, "one", &["guard/read"]).await
+}
+
+async fn it_reaches_servers_that_are_left_as_they_are(bed: &Bed) -> anyhow::Result<()> {
+    let place = bed.place().await?;
+    let (client, namespace) = (&place.client, &place.namespace);
+    say(client, namespace, "guard", json!({"selector": {}, "rules": [rule("read")]})).await?;
+    let rules = json!({"access": {"rules": [rule("own")]}});
+    let with = |members: Value| {
+        let mut spec = rules.clone();
+        spec.as_object_mut().into_iter().for_each(|spec| spec.extend(members.as_object().cloned().unwrap_or_default()));
+        spec
+    };
+    for server in ["senseless", "suspended"] {
+        place.apply(server, rules.clone()).await?;
+        ruled(client, namespace, server, &["own", "guard/read"]).await?;
+    }
+    place.apply("senseless", with(json!({"transport": {"path": "/.cardea/x"}}))).await?;
+    place.condition("senseless", "Accepted", "False", "Invalid").await?;
+    place.apply("suspended", with(json!({"suspend": true, "transport": {"port": 3000}}))).await?;
+    place.condition("suspended", "Ready", "False", "Suspended").await?;
+    let before = place.exists(Kind::Deployment, "suspended").await?.metadata.generation;
+    // Whoever writes servers keeps nothing out by that.
+    let refusing =
+        json!({"name": "stop", "effect": "Deny", "principals": [{"anyAuthenticated": true}], "tools": ["*"]});
+    say(client, namespace, "guard", json!({"selector": {}, "rules": [refusing]})).await?;
+    for server in ["senseless", "suspended"] {
+        ruled(client, namespace, server, &["own", "guard/stop"]).await?;
+    }
+    ensure!(place.exists(Kind::Deployment, "suspended").await?.metadata.generation == before, "its pods are restarted");
+    policies(client, namespace).delete("guard", &DeleteParams::default()).await?;
+    for server in ["senseless", "suspended"] {
+        ruled(client, namespace, server, &["own"]).await?;
+    }
+    Ok(())
 }
 
 async fn its_status_says_whom_it_governs_and_what_has_no_effect(bed: &Bed) -> anyhow::Result<()> {

@@ -61,10 +61,10 @@ pub struct Object {
 
 /// The objects of a server.
 pub fn build(server: &ValidatedServer, material: &Material, installation: &Installation) -> Desired<Prepared> {
-    let configuration = configuration::file(server, installation);
+    let (config, configuration) = proxy_configuration(server, installation);
     let mut objects = vec![
         object(server.owner(), Kind::NetworkPolicy, &server.name, network_policy::spec(server, installation)),
-        object(server.owner(), Kind::ConfigMap, &config_map(&server.name), configuration::data(&configuration)),
+        config,
         object(server.owner(), Kind::ConfigMap, &trust_config_map(&server.name), trust_data(server, material)),
         object(server.owner(), Kind::Service, &server.name, service(server)),
     ];
@@ -78,8 +78,14 @@ pub fn build(server: &ValidatedServer, material: &Material, installation: &Insta
         LeafMaterial::Issued(issued) => objects.push(certificate(server.owner(), issued)),
     }
     objects.push(object(server.owner(), Kind::Deployment, &server.name, workload::deployment(server, installation)));
-    let configuration = hex(&Sha256::digest(configuration));
     Desired { objects, kept, configuration, stage: PhantomData }
+}
+
+/// The ConfigMap with the proxy's configuration, and the digest (SHA-256, hex) of the file in it.
+pub fn proxy_configuration(server: &ValidatedServer, installation: &Installation) -> (Object, String) {
+    let file = configuration::file(server, installation);
+    let data = configuration::data(&file);
+    (object(server.owner(), Kind::ConfigMap, &config_map(&server.name), data), hex(&Sha256::digest(file)))
 }
 
 /// The Secret with a new leaf.

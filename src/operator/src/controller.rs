@@ -23,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::access_policies::AccessPolicies;
 use crate::apply::{Applier, ApplyError};
 use crate::auth_policies::AuthPolicies;
-use crate::build::{build, certificate};
+use crate::build::{build, certificate, proxy_configuration};
 use crate::children::ServerKey;
 use crate::cluster_issuer::ClusterIssuer;
 use crate::inquiry::{Inquiry, Targets};
 use crate::installation::Installation;
+use crate::left_alone::LeftAlone;
 use crate::material;
 use crate::metrics::Metrics;
 use crate::news;
@@ -72,6 +73,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Writes statuses.
     pub publisher: Publisher,
+    /// Servers as they stand, for policies that change while they are left alone.
+    pub left_alone: LeftAlone,
     /// Failures in a row.
     pub failures: Mutex<HashMap<ServerKey, u32>>,
 }
@@ -237,14 +240,6 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     let now = Timestamp::now();
     // Whatever keeps it from being applied, its proxies decide by something.
     let left = || context.access_policies.says(&key, told(&observed, None));
-    if observed.server.spec.suspend == Some(true) {
-        left();
-        context.inquiry.follow(&key, targets(&observed, None));
-        let published = context.publish(&observed, &Outcome::Suspended, now).await?;
-        context.metrics.reconciled(published.reason, started.elapsed());
-        return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
-    }
-
     let applier = Applier {
         client: &context.client,
         index: &context.watches.children,
@@ -253,12 +248,22 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         uid: &observed.uid,
     };
 
+    if observed.server.spec.suspend == Some(true) {
+        left();
+        let configuration = context.govern(&key, &observed, &applier).await?;
+        context.inquiry.follow(&key, targets(&observed, configuration.as_deref()));
+        let published = context.publish(&observed, &Outcome::Suspended, now).await?;
+        context.metrics.reconciled(published.reason, started.elapsed());
+        return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
+    }
+
     // validate, material, build: no client required
     let server = match validate(&observed, &context.installation) {
         Ok(server) => server,
         Err(rejection) => {
             left();
-            context.inquiry.follow(&key, targets(&observed, None));
+            let configuration = context.govern(&key, &observed, &applier).await?;
+            context.inquiry.follow(&key, targets(&observed, configuration.as_deref()));
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
             // What runs is left alone, and must not end with its certificate.
@@ -293,6 +298,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         }
     };
 
+    context.left_alone.applied(&key, &server);
     // Only now can a proxy have it.
     context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration)));
 
@@ -344,12 +350,27 @@ impl Context {
         self.publisher.publish(&self.client, &self.recorder, &self.metrics, observed, &former, next).await
     }
 
+    /// Applies what policies say to a server that is left as it is but for that. Gives the digest of the configuration that its
+    /// proxies shall have, if it is known.
+    async fn govern(
+        &self,
+        key: &ServerKey,
+        observed: &Observed,
+        applier: &Applier<'_>,
+    ) -> Result<Option<String>, ApplyError> {
+        let Some(server) = self.left_alone.governed(key, observed) else { return Ok(None) };
+        let (object, configuration) = proxy_configuration(&server, &self.installation);
+        applier.apply_one(&object, &observed.children).await?;
+        Ok(Some(configuration))
+    }
+
     /// Forgets a server that is gone, and its namespace with the last one there.
     fn forget(&self, server: &ServerKey, remaining: &Store<DeserializeGuard<McpServer>>) {
         self.inquiry.forget(server);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         self.publisher.forget(server);
         self.access_policies.forget(server);
+        self.left_alone.forget(server);
         if remaining.state().iter().all(|other| other.namespace().as_deref() != Some(&server.0)) {
             self.watches.leave(&server.0);
         }

@@ -17,6 +17,7 @@ pub mod governance;
 pub mod heard;
 pub mod inquiry;
 pub mod installation;
+pub mod left_alone;
 pub mod manifests;
 pub mod material;
 pub mod metrics;

@@ -13,6 +13,7 @@ use cardea_operator::auth_policies::AuthPolicies;
 use cardea_operator::controller::{self, Context};
 use cardea_operator::inquiry::{Identity, Inquiry};
 use cardea_operator::installation::Installation;
+use cardea_operator::left_alone::LeftAlone;
 use cardea_operator::metrics::Metrics;
 use cardea_operator::nudge;
 use cardea_operator::publish::Publisher;
@@ -233,6 +234,7 @@ async fn lead(
         metrics,
         recorder,
         publisher: Publisher::default(),
+        left_alone: LeftAlone::default(),
         failures: Mutex::new(HashMap::new()),
     });
     controller::run(context, wakes, stop).await;

@@ -21,6 +21,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
 use crate::children::Owner;
+use crate::governance::Governing;
 use crate::installation::Installation;
 use crate::observe::Observed;
 
@@ -59,6 +60,8 @@ pub struct ValidatedServer {
     pub proxy_secrets: Vec<ProxySecret>,
     /// Who may call what; known to compile.
     pub rules: Vec<contract::Rule>,
+    /// How many of these are its own: the first.
+    pub own_rules: usize,
     /// The McpAccessPolicies whose rules are among them, each with its generation.
     pub policies: BTreeMap<String, i64>,
     /// What of these has no effect on this server, by the policy's name.
@@ -83,6 +86,17 @@ impl ValidatedServer {
     /// Whose its children are.
     pub fn owner(&self) -> Owner<'_> {
         Owner { namespace: &self.namespace, name: &self.name, uid: &self.uid }
+    }
+
+    /// The same with the rules of these policies in place of those it has.
+    ///
+    /// # Errors
+    /// When they make no sense together with its own.
+    pub fn with_policies(&self, governing: &Governing) -> Result<Self, Rejection> {
+        let mut server = self.clone();
+        server.rules.truncate(self.own_rules);
+        server.policies = access::govern(&mut server.rules, governing)?;
+        Ok(server)
     }
 }
 
@@ -278,6 +292,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         authentication,
         proxy_secrets: observed.auth().map(authentication::proxy_secrets).unwrap_or_default(),
         rules: ruled.rules,
+        own_rules: ruled.own_rules,
         policies: ruled.policies,
         policy_warnings: ruled.warnings,
         pinning: pinning(spec),

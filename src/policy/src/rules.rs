@@ -48,7 +48,7 @@ struct CompiledRule {
 }
 
 /// Most conditions with a regular expression, of all rules.
-const MAX_EXPRESSIONS: usize = 64;
+const MAX_EXPRESSIONS: usize = 256;
 
 /// What is compared with a name.
 type About = fn(&Rules) -> &Index;
@@ -79,7 +79,7 @@ impl Policy {
     pub fn compile_at(rules: &[Rule], now: i64) -> Result<Self, CompileError> {
         let conditions = rules.iter().flat_map(|rule| &rule.arguments);
         if conditions.filter(|condition| condition.regex.is_some()).count() > MAX_EXPRESSIONS {
-            return Err(CompileError::TooManyExpressions);
+            return Err(CompileError::TooManyExpressions(MAX_EXPRESSIONS));
         }
         let mut policy = Self::default();
         for rule in rules {

@@ -208,7 +208,7 @@ pub struct ArgumentCondition {
     pub glob: Option<String>,
 
     /// Regular expression of the whole text (syntax of the Rust crate regex: linear time, no look-around, no
-    /// back-references; and no flags here). A server has at most 64 of them.
+    /// back-references; and no flags here). A server has at most 64 of them, and so has a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub regex: Option<String>,

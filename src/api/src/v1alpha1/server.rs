@@ -89,7 +89,8 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Audit>,
 
-    /// Leave everything as it is: while true the operator changes none of the children and renews no certificate.
+    /// Leave everything as it is: while true the operator changes none of the children and renews no certificate. What
+    /// McpAccessPolicies say reaches the proxy all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

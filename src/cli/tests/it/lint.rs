@@ -241,14 +241,21 @@ fn what_is_right_alone_and_not_together_is_told() {
         };
         (0..count).map(rule).collect::<String>()
     };
-    let server = SERVER.to_owned() + &rules("    ", 3);
-    let shared = SHARED.to_owned() + &rules("  ", 2);
+    let server = SERVER.to_owned() + &rules("    ", 4);
+    let shared = |name: &str| SHARED.replace("everywhere", name) + &rules("  ", 4);
+    let (one, two, three, four) = (shared("one"), shared("two"), shared("three"), shared("four"));
+    let policies = [("1.yaml", one.as_str()), ("2.yaml", &two), ("3.yaml", &three), ("4.yaml", &four)];
     let of = |files: &[(&str, &str)]| lint(&[&[("policy.yaml", POLICY)], files].concat(), &[]);
     assert_eq!(of(&[("server.yaml", &server)]).says, "");
-    assert_eq!(of(&[("server.yaml", SERVER), ("shared.yaml", &shared)]).says, "");
-    let answer = of(&[("server.yaml", &server), ("shared.yaml", &shared)]);
+    assert_eq!(of(&[&[("server.yaml", SERVER)], &policies[..]].concat()).says, "");
+    assert_eq!(of(&[&[("server.yaml", server.as_str())], &policies[..3]].concat()).says, "");
+    let answer = of(&[&[("server.yaml", server.as_str())], &policies[..]].concat());
     assert!(answer.says.starts_with("./server.yaml:9:5: error: spec.access.rules: "), "{}", answer.says);
-    assert!(answer.says.contains("with those of the policies that govern the server: more than 64"), "{}", answer.says);
+    assert!(
+        answer.says.contains("with those of the policies that govern the server: more than 256"),
+        "{}",
+        answer.says
+    );
     assert_eq!(answer.code, Some(1));
 }
 

@@ -9,10 +9,14 @@ use cardea_api::v1alpha1::{
     Access, AccessRule, ArgumentCondition, Effect, Elements, PrincipalMatch, ScopeBundle, Size, ValueType,
 };
 use cardea_contract as contract;
-use cardea_policy::Policy;
+use cardea_policy::{CompileError, Policy};
 
-/// Most bytes of the rules of a server. They are part of a ConfigMap, which holds 1 MiB.
+/// Most bytes of the rules of a server, those of its policies among them. They are part of a ConfigMap, which holds 1 MiB.
 pub(super) const MAX_BYTES: usize = 768 * 1024;
+/// Most bytes of the rules that a server has itself, or that one policy has: nobody takes up all the room that the others need.
+const MAX_OWN_BYTES: usize = 256 * 1024;
+/// Most conditions with a regular expression, likewise.
+const MAX_OWN_EXPRESSIONS: usize = 64;
 
 /// The rules, known to compile and to fit. Each is called by its name with `prefix` before it, and with the scope of its
 /// bundle behind it.
@@ -26,7 +30,7 @@ pub(super) fn rules(access: &Access, prefix: &str) -> Result<Vec<contract::Rule>
     // A rule of bundles may become hundreds, so it is not put off until all of them are there.
     let mut fits = |rule: contract::Rule| {
         bytes += size(&rule);
-        if bytes > MAX_BYTES { Err(too_large()) } else { Ok(rule) }
+        if bytes > MAX_OWN_BYTES { Err(too_large()) } else { Ok(rule) }
     };
     for asked in &access.rules {
         let of_rule = |problem| format!("rules: rule {:?}: {problem}", asked.name);
@@ -45,6 +49,10 @@ pub(super) fn rules(access: &Access, prefix: &str) -> Result<Vec<contract::Rule>
             rules.push(fits(rule.map_err(of_rule)?)?);
         }
     }
+    let conditions = rules.iter().flat_map(|rule| &rule.arguments);
+    if conditions.filter(|condition| condition.regex.is_some()).count() > MAX_OWN_EXPRESSIONS {
+        return Err(format!("rules: {}", CompileError::TooManyExpressions(MAX_OWN_EXPRESSIONS)));
+    }
     Policy::compile(&rules).map_err(|error| format!("rules: {error}"))?;
     Ok(rules)
 }
@@ -56,7 +64,7 @@ pub(super) fn size(rule: &contract::Rule) -> usize {
 
 fn too_large() -> String {
     format!(
-        "rules: more than {MAX_BYTES} bytes, one bundle counted for each rule that reaches it: take fewer, or wider globs"
+        "rules: more than {MAX_OWN_BYTES} bytes, one bundle counted for each rule that reaches it: take fewer, or wider globs"
     )
 }
 
@@ -313,6 +321,6 @@ mod tests {
         let rules: Vec<Value> = (0..100).map(rule).collect();
         let bundles: Vec<Value> = scopes.iter().map(bundle).collect();
         let problem = translated(json!({"scopeBundles": bundles, "rules": rules})).unwrap_err();
-        assert!(problem.starts_with("rules: more than 786432 bytes"), "{problem}");
+        assert!(problem.starts_with("rules: more than 262144 bytes"), "{problem}");
     }
 }

@@ -1,6 +1,5 @@
 //! What is wrong with a rule: which one, where in it, what would be right.
 
-use super::MAX_EXPRESSIONS;
 use crate::conditions::ConditionError;
 use crate::when::WhenError;
 
@@ -64,10 +63,8 @@ pub enum CompileError {
         error: WhenError,
     },
     /// Compiling expressions takes time, and a policy is compiled whenever it changes.
-    #[error(
-        "more than {MAX_EXPRESSIONS} conditions with regex: take glob, prefix or in for some of them, as in glob: team-a-*"
-    )]
-    TooManyExpressions,
+    #[error("more than {0} conditions with regex: take glob, prefix or in for some of them, as in glob: team-a-*")]
+    TooManyExpressions(usize),
     /// Resources and methods have no arguments: the condition could never be told.
     #[error(
         "rule {0:?}: arguments: resources and methods have none: put them into a rule of their own, as in {{name: docs, principals: [{{group: developers}}], resources: ['file:///docs/*']}}"

@@ -555,5 +555,5 @@ fn more_expressions_than_compile_in_time_are_refused() {
     };
     let rules: Vec<Rule> = (0..=MAX_EXPRESSIONS).map(one).collect();
     assert!(Policy::compile(&rules[1..]).is_ok());
-    assert_eq!(Policy::compile(&rules).unwrap_err(), CompileError::TooManyExpressions);
+    assert_eq!(Policy::compile(&rules).unwrap_err(), CompileError::TooManyExpressions(MAX_EXPRESSIONS));
 }
