@@ -3,13 +3,14 @@
 //!
 //! Does not know how a handshake goes ([`crate::handshake`]), nor what follows from it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Shared, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use cardea_contract::{Handshake, HandshakeFailure, RuleWarning, ToolFlag, Upstream};
-use cardea_policy::{ToolDefinition, rule_warnings};
+use cardea_policy::{Mirror, ToolDefinition, rule_warnings};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -45,6 +46,8 @@ pub(crate) struct Look {
     /// What it answered.
     pub(crate) handshake: Handshake,
     tools: Tools,
+    /// Arguments that clients send in headers too, by tool: those of tools that have any.
+    mirrors: HashMap<String, Vec<Mirror>>,
     /// What was made of it last, by the digest of the configuration.
     warnings: Shared<Option<(String, Vec<RuleWarning>)>>,
 }
@@ -118,7 +121,9 @@ impl Known {
 impl Look {
     fn new(snapshot: &Snapshot, changes: u64, handshake: Handshake, tools: Tools) -> Arc<Self> {
         let of = snapshot.config.upstream.clone();
-        Arc::new(Self { at: Instant::now(), of, changes, handshake, tools, warnings: Shared::default() })
+        let mirrors = tools.all.iter().map(|tool| (tool.name.clone(), tool.mirrors()));
+        let mirrors = mirrors.filter(|(_, mirrors)| !mirrors.is_empty()).collect();
+        Arc::new(Self { at: Instant::now(), of, changes, handshake, tools, mirrors, warnings: Shared::default() })
     }
 
     fn failed(snapshot: &Snapshot, message: &str) -> Arc<Self> {
@@ -130,6 +135,11 @@ impl Look {
     pub(crate) fn tool(&self, name: &str) -> Option<&ToolDefinition> {
         let at = self.tools.all.binary_search_by(|tool| tool.name.as_str().cmp(name)).ok()?;
         self.tools.all.get(at).filter(|tool| !tool.flags.contains(&ToolFlag::NameTwice))
+    }
+
+    /// Arguments of the one tool of this name that clients send in headers too.
+    pub(crate) fn mirrors(&self, tool: &str) -> &[Mirror] {
+        self.mirrors.get(tool).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What of the rules does not fit the tools; nothing, if not all of them are known.

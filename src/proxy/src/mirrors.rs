@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cardea_policy::{Arguments, Mirror, ToolDefinition};
+use cardea_policy::{Arguments, Mirror};
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -27,10 +27,7 @@ pub(crate) async fn check(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<(), Refused> {
-    let agrees = |look: &Look| {
-        let mirrors = look.tool(tool).map(ToolDefinition::mirrors).unwrap_or_default();
-        agree(&mirrors, headers, &Given::new(Some(body)))
-    };
+    let agrees = |look: &Look| agree(look.mirrors(tool), headers, &Given::new(Some(body)));
     if proxy.known.last(&snapshot.config.upstream).is_none_or(|look| agrees(&look)) {
         return Ok(());
     }
