@@ -180,8 +180,7 @@ impl Keeper {
         let (key, uid) = (key_of(guarded), guarded.uid().unwrap_or_default());
         let standing = || guarded.0.as_ref().ok().and_then(|policy| policy.status.clone());
         let former = self.written.of(&key, &uid).or_else(standing).unwrap_or_default();
-        let told = self.policies.told().clone();
-        let told = |server: &String| told.get(&(key.0.clone(), server.clone())).cloned();
+        let told = |server: &String| self.policies.told().get(&(key.0.clone(), server.clone())).cloned();
         let next = status(&key.1, guarded.meta().generation, reach, told, &former, Timestamp::now());
         if next == former {
             return Ok(());
@@ -234,23 +233,22 @@ fn status(
     now: Timestamp,
 ) -> McpAccessPolicyStatus {
     let told: BTreeMap<&String, Option<Told>> = reach.servers.iter().map(|server| (server, told(server))).collect();
-    // Of a server that has told nothing yet it is not known whether anybody decides.
-    let may_decide: Vec<&String> = told
-        .iter()
-        .filter(|(_, told)| told.as_ref().is_none_or(|told| told.has_proxies))
-        .map(|(server, _)| *server)
-        .collect();
-    let told: BTreeMap<&String, Told> = told.into_iter().filter_map(|(server, told)| Some((server, told?))).collect();
-    let enforced = |server: &String| told.get(server).and_then(|told| told.generations.get(name).copied().flatten());
+    let enforced = |server: &String| told.get(server)?.as_ref()?.generations.get(name).copied().flatten();
     let mut warnings: Vec<RuleWarning> =
-        told.values().flat_map(|told| told.warnings.get(name).into_iter().flatten().cloned()).collect();
+        told.values().flatten().flat_map(|told| told.warnings.get(name).into_iter().flatten().cloned()).collect();
     warnings.extend(reach.missing.iter().map(|server| RuleWarning {
         server: Some(server.clone()),
         rule: None,
         message: "spec.targetRefs names it, and there is no such McpServer in this namespace: create it, or correct the name"
             .to_owned(),
     }));
-    let behind: Vec<String> = may_decide.into_iter().filter(|server| enforced(server) < generation).cloned().collect();
+    // Of a server that has told nothing yet it is not known whether anybody decides.
+    let may_decide = |told: &Option<Told>| told.as_ref().is_none_or(|told| told.has_proxies);
+    let behind: Vec<String> = told
+        .iter()
+        .filter(|(server, told)| may_decide(told) && enforced(server) < generation)
+        .map(|(server, _)| (*server).clone())
+        .collect();
     let (accepted, in_force) = (accepted(reach, warnings.len()), in_force(reach, &behind));
     let found = [&summary(&accepted, &in_force)[..], &[accepted, in_force]].concat();
     warnings.truncate(WARNINGS_LISTED);

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::children::ServerKey;
-use crate::governance::Governing;
 use crate::observe::Observed;
 use crate::validate::ValidatedServer;
 
@@ -30,7 +29,10 @@ impl LeftAlone {
     /// sense together.
     pub fn governed(&self, key: &ServerKey, observed: &Observed) -> Option<ValidatedServer> {
         let last = self.known().get(key).filter(|(uid, _)| *uid == observed.uid).map(|(_, server)| server.clone())?;
-        with(&last, &observed.governing)
+        if !observed.governing.unknown.is_empty() {
+            return None;
+        }
+        last.with_policies(&observed.governing).ok()
     }
 
     /// Forgets a server that is gone.
@@ -41,11 +43,4 @@ impl LeftAlone {
     fn known(&self) -> MutexGuard<'_, HashMap<ServerKey, (String, Arc<ValidatedServer>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn with(last: &ValidatedServer, governing: &Governing) -> Option<ValidatedServer> {
-    if !governing.unknown.is_empty() {
-        return None;
-    }
-    last.with_policies(governing).ok()
 }
