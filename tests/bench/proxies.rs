@@ -77,7 +77,7 @@ fn write_files(folder: &std::path::Path) -> anyhow::Result<()> {
         trust_domain: "cluster.local".into(),
         operator: "spiffe://cluster.local/ns/cardea-system/sa/cardea-operator".into(),
         upstream: contract::Upstream {
-            port: 8080,
+            listens: contract::Listens::Port(8080),
             path: "/mcp".into(),
             transport: contract::Transport::StreamableHttp,
         },

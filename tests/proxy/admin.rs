@@ -9,7 +9,7 @@ async fn healthy_without_the_server_ready_with_it() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let world = World::with(|config| config["upstream"]["port"] = json!(port)).await;
+    let world = World::with(|config| config["upstream"]["listens"]["port"] = json!(port)).await;
     assert_eq!(world.admin("/healthz").await.status, 200);
     assert_eq!(world.admin("/readyz").await.status, 503);
     let _listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();

@@ -93,7 +93,7 @@ impl Example {
         let mut command = tokio::task::spawn_blocking(command).await.unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let world = World::with(|config| {
-            config["upstream"] = json!({"port": port, "path": "/mcp"});
+            config["upstream"] = json!({"listens": {"port": port}, "path": "/mcp"});
             config["limits"]["requestSeconds"] = json!(60);
             config["rules"] = json!([{
                 "name": "deployers", "effect": "Allow", "tools": ["deploy"],

@@ -83,7 +83,7 @@ async fn a_server_that_does_not_begin_to_answer_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_to_be_away() {
-    let world = World::with(|config| config["upstream"]["port"] = json!(1)).await;
+    let world = World::with(|config| config["upstream"]["listens"]["port"] = json!(1)).await;
     let answer = world.alice(tool_call("echo", json!({}))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (502, -32004));
     assert_eq!(answer.json()["id"], 7);
@@ -95,7 +95,7 @@ async fn a_connection_that_is_closed_in_between_costs_no_request() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = world.config.clone();
     config["generation"] = json!(2);
-    config["upstream"]["port"] = json!(listener.local_addr().unwrap().port());
+    config["upstream"]["listens"]["port"] = json!(listener.local_addr().unwrap().port());
     // Answers once on each connection, then closes it without a word.
     tokio::spawn(async move {
         loop {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cardea_api::v1alpha1::McpServer;
-use cardea_contract::Upstream;
+use cardea_contract::{Listens, Upstream};
 use cardea_proxy::{AuditSink, Bound, Settings};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -177,14 +177,14 @@ async fn serve(
 
 /// Waits until the server takes connections.
 async fn listening(upstream: &Upstream) {
+    let Listens::Port(port) = upstream.listens else { return };
     for attempt in 0_u32.. {
-        if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, upstream.port)).await.is_ok() {
+        if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
             return;
         }
         if attempt == TELL {
             tracing::warn!(
-                "nothing listens on 127.0.0.1:{} yet: let the server listen there, or name its port in spec.transport.port",
-                upstream.port
+                "nothing listens on 127.0.0.1:{port} yet: let the server listen there, or name its port in spec.transport.port"
             );
         }
         tokio::time::sleep(TRY).await;

@@ -35,3 +35,32 @@ pub const REPORT_PATH: &str = "/.cardea/status";
 pub const IDENTITY_HEADER: &str = "x-cardea-identity";
 /// Where the server finds the keys that verify [`IDENTITY_HEADER`], on [`ADMIN_PORT`] of its own pod.
 pub const IDENTITY_KEYS_PATH: &str = "/identity/jwks.json";
+
+/// Environment variable with the fetcher's [`SecretsConfig`](crate::SecretsConfig) in JSON.
+pub const SECRETS_CONFIG: &str = "CARDEA_SECRETS";
+/// Environment variable with the agent's [`ServeConfig`](crate::ServeConfig) in JSON.
+pub const SERVE_CONFIG: &str = "CARDEA_SERVE";
+/// Where the agent's program lies in the server's container, put there by an init container.
+pub const AGENT_PROGRAM: &str = "/run/cardea/bin/cardea-agent";
+/// Folder with what stores are asked with: for each a folder with [`STORE_TOKEN`], and [`STORE_CA`] if it has one.
+pub const STORES_DIR: &str = "/etc/cardea/stores";
+/// Name of the file with the identity for a store.
+pub const STORE_TOKEN: &str = "token";
+/// Name of the file with further authorities for a store (PEM).
+pub const STORE_CA: &str = "ca.crt";
+/// File with the key that codes of values are made with; the content of [`SESSION_KEY`].
+pub const SECRETS_KEY_FILE: &str = "/etc/cardea/key/session.key";
+/// Folder with the secrets that the server is given, each a folder of its own in memory. In it `..data` leads to the
+/// version in force, and a link for each file leads into that; a new version is a new target of `..data`.
+pub const SECRETS_DIR: &str = "/run/secrets";
+/// Name of the link to the version in force.
+pub const SECRETS_IN_FORCE: &str = "..data";
+/// Folder in a version with the environment variables, a file each.
+pub const VARIABLES_DIR: &str = ".env";
+/// What became of the secrets, a [`SecretsReport`](crate::SecretsReport) in JSON. The proxy reads it, and can read nothing else of the
+/// fetcher's.
+pub const SECRETS_REPORT: &str = "/run/cardea/report/secrets.json";
+/// Socket on which the agent speaks MCP for a stdio server.
+pub const BRIDGE_SOCKET: &str = "/run/cardea/bridge/mcp.sock";
+/// Header in which the proxy tells the bridge which requests belong to one principal, in a word that says no more.
+pub const PARTITION_HEADER: &str = "x-cardea-partition";

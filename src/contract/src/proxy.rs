@@ -25,7 +25,7 @@ pub struct ProxyConfig {
     pub trust_domain: String,
     /// SPIFFE id that may read the report.
     pub operator: String,
-    /// Where the MCP server listens, on loopback of the same pod.
+    /// Where the MCP server listens, in the same pod.
     pub upstream: Upstream,
     /// Plain headers in which the server is told who calls, beside the signed identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,13 +55,23 @@ pub struct ProxyConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upstream {
-    /// TCP port on loopback.
-    pub port: u16,
+    /// Where it listens.
+    pub listens: Listens,
     /// Path of the MCP endpoint, with a leading slash.
     pub path: String,
     /// How it speaks MCP.
     #[serde(default, skip_serializing_if = "Transport::is_streamable_http")]
     pub transport: Transport,
+}
+
+/// Where the MCP server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Listens {
+    /// TCP port on loopback.
+    Port(u16),
+    /// Unix socket of the bridge to a stdio server, which is also told whose requests belong together.
+    Socket(String),
 }
 
 /// How the server speaks MCP.

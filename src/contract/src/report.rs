@@ -40,6 +40,9 @@ pub struct ProxyReport {
     /// What of the rules does not fit the tools that the server has, the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rule_warnings: Vec<RuleWarning>,
+    /// What became of the pod's secrets, if any come from stores. None also while nothing is known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<crate::SecretsReport>,
 }
 
 /// An authorization server, as its metadata describes it (RFC 8414, OpenID Connect Discovery).

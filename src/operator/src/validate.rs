@@ -267,7 +267,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
             pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
         upstream: contract::Upstream {
-            port,
+            listens: contract::Listens::Port(port),
             path,
             transport: match transport.kind.unwrap_or_default() {
                 TransportType::StreamableHttp => contract::Transport::StreamableHttp,

@@ -16,14 +16,13 @@ use cardea_contract::pod;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Proxy;
+use crate::upstream::is_open;
 
-/// Until the server must take a connection to count as ready.
-const CONNECT: Duration = Duration::from_secs(1);
 /// Until the head of a request must be there; also how long an idle connection is kept.
 const HEADER_READ: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -73,14 +72,13 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     if shared.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
-    let port = shared.proxy.config.current().config.upstream.port;
-    match tokio::time::timeout(CONNECT, TcpStream::connect(("127.0.0.1", port))).await {
-        Ok(Ok(_)) if shared.proxy.config.rejected().is_some() => (
+    match is_open(&shared.proxy.config.current().config.upstream.listens).await {
+        true if shared.proxy.config.rejected().is_some() => (
             StatusCode::OK,
             "ready, by the former configuration: the newest one is rejected, see the log and the report",
         ),
-        Ok(Ok(_)) => (StatusCode::OK, "ready"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the server does not listen"),
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the server does not listen"),
     }
 }
 

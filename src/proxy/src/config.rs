@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use cardea_contract::{ProxyConfig, TokenKind, pod};
+use cardea_contract::{Listens, ProxyConfig, TokenKind, pod};
 use cardea_policy::{CompileError, Policy, Redaction, RedactionError};
 use sha2::{Digest, Sha256};
 
@@ -150,8 +150,12 @@ fn validate(config: &ProxyConfig) -> Result<(), ConfigError> {
     if !config.upstream.path.starts_with('/') || config.upstream.path.parse::<http::uri::PathAndQuery>().is_err() {
         return no("upstream.path", "must be a path");
     }
-    if config.upstream.port == 0 {
-        return no("upstream.port", "must not be 0");
+    match &config.upstream.listens {
+        Listens::Port(0) => return no("upstream.listens", "the port must not be 0"),
+        Listens::Socket(path) if !path.starts_with('/') => {
+            return no("upstream.listens", "the socket must be an absolute path");
+        }
+        Listens::Port(_) | Listens::Socket(_) => {}
     }
     if config.limits.max_body_bytes == 0 || config.limits.request_seconds == 0 || config.limits.concurrent == 0 {
         return no("limits", "must all be above 0");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cardea_contract::{ClientAuth, Transport, pod};
+use cardea_contract::{ClientAuth, Listens, Transport, pod};
 use cardea_policy::{Action, Evidence, Principal};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
@@ -198,6 +198,9 @@ async fn permitted(
         headers.remove(headers::LAST_EVENT_ID);
     }
     headers.extend(session.map(|id| (headers::SESSION_ID, id)));
+    if let Listens::Socket(_) = config.upstream.listens {
+        headers.extend(seal.partition(&principal).map(|word| (headers::PARTITION, word)));
+    }
     account.trace.write(&mut headers);
     snapshot.identity_headers.write(&principal, &mut headers);
     let outgoing = Outgoing { method: head.method.clone(), target, headers, identity, body: body.clone() };

@@ -36,7 +36,7 @@ use crate::{authn, host, mcp};
 const CONFIGURATION: &str = r#"{
     "generation": 1, "namespace": "a", "name": "b", "resource": "https://mcp.test/mcp", "hosts": ["mcp.test"],
     "trustDomain": "cluster.local", "operator": "spiffe://cluster.local/o", "clientAuth": "None",
-    "upstream": {"port": 1, "path": "/"},
+    "upstream": {"listens": {"port": 1}, "path": "/"},
     "authentication": {"clientCertificates": true, "issuers": [{
         "name": "corp", "url": "https://issuer.test", "audiences": ["https://mcp.test/mcp"],
         "kind": {"oidc": {"subjectClaim": "sub", "groupsClaim": "groups"}},

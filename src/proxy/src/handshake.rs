@@ -12,10 +12,8 @@ use cardea_policy::ToolDefinition;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -26,7 +24,7 @@ use crate::identity::SigningFailed;
 use crate::mcp::{LEGACY, MODERN};
 use crate::sse::{Event, Splitter};
 use crate::two_endpoints::{first_event, named_by};
-use crate::upstream::{self, Outgoing};
+use crate::upstream::{self, Outgoing, Ways};
 
 /// Most tools that are looked at.
 const MAX_TOOLS: usize = 1000;
@@ -80,7 +78,7 @@ pub(crate) async fn perform(
     address: &Upstream,
     sign: impl Fn() -> Result<HeaderValue, SigningFailed>,
 ) -> Result<Met, Failure> {
-    let (client, headers) = (upstream::client(), HeaderMap::new());
+    let (client, headers) = (Ways::new(), HeaderMap::new());
     let mut exchange = Exchange { client, address, sign, headers, next_id: 0, stream: None };
     if address.transport == Transport::Sse {
         exchange.open().await?;
@@ -96,7 +94,7 @@ pub(crate) async fn perform(
 }
 
 struct Exchange<'a, S> {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Ways,
     address: &'a Upstream,
     sign: S,
     /// Session and revision, once agreed on.

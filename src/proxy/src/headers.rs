@@ -4,6 +4,7 @@
 //!
 //! Does not know what the headers mean, but for those that must not come twice (row 76).
 
+use cardea_contract::pod;
 use http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, ORIGIN, RETRY_AFTER,
 };
@@ -19,6 +20,8 @@ pub(crate) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub(crate) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// `Last-Event-ID`: where a stream of the legacy revisions is taken up again.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Whose requests belong together, for the bridge to a stdio server.
+pub(crate) const PARTITION: HeaderName = HeaderName::from_static(pod::PARTITION_HEADER);
 /// `X-Accel-Buffering: no` keeps proxies in front from buffering a stream.
 pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

@@ -79,6 +79,8 @@ pub struct Settings {
     pub trust_dir: PathBuf,
     /// Folder with the Secrets that credentials are checked with.
     pub credentials_dir: PathBuf,
+    /// What became of the pod's secrets, if any come from stores.
+    pub secrets_report: PathBuf,
     /// Where MCP is answered, over TLS only.
     pub listen: SocketAddr,
     /// Where health, readiness, metrics and the identity keys are answered, in plain HTTP.
@@ -110,6 +112,7 @@ impl Default for Settings {
             tls_dir: pod::TLS_DIR.into(),
             trust_dir: pod::TRUST_DIR.into(),
             credentials_dir: pod::CREDENTIALS_DIR.into(),
+            secrets_report: pod::SECRETS_REPORT.into(),
             listen: (everywhere, pod::PROXY_PORT).into(),
             admin_listen: (everywhere, pod::ADMIN_PORT).into(),
             drain: Duration::from_secs(20),
@@ -164,6 +167,7 @@ pub(crate) struct Proxy {
     tls: Arc<tls::TlsStore>,
     signer: identity::Signer,
     upstream: upstream::Upstream,
+    secrets_report: PathBuf,
     audit: audit::Audit,
     spans: Option<spans::Spans>,
     metrics: Arc<metrics::Metrics>,
@@ -229,6 +233,7 @@ pub async fn run(
         tls: tls.clone(),
         signer: identity::Signer::generate().map_err(|_| StartError::DrawnKey)?,
         upstream: upstream::Upstream::new(),
+        secrets_report: settings.secrets_report,
         audit: audit::Audit::new(settings.audit),
         spans: settings.otlp_endpoint.as_deref().map(spans::Spans::start).transpose()?,
         metrics: metrics.clone(),

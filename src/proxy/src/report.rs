@@ -3,15 +3,20 @@
 //!
 //! Does not know when the server is asked ([`crate::known`]).
 
+use std::path::Path;
 use std::sync::Arc;
 
-use cardea_contract::ProxyReport;
+use cardea_contract::{ProxyReport, SecretsReport};
 use http::{Response, StatusCode};
+use tokio::io::AsyncReadExt as _;
 
 use crate::Proxy;
 use crate::config::Snapshot;
 use crate::reply::{self, Body, code};
 use crate::tls::TlsUnit;
+
+/// Largest report on secrets.
+const MAX_SECRETS: u64 = 256 << 10;
 
 /// The report.
 pub(crate) async fn answer(proxy: &Arc<Proxy>, snapshot: &Arc<Snapshot>, unit: &TlsUnit) -> Response<Body> {
@@ -39,9 +44,22 @@ pub(crate) async fn answer(proxy: &Arc<Proxy>, snapshot: &Arc<Snapshot>, unit: &
         leaf: unit.leaf.clone(),
         handshake: look.handshake.clone(),
         rule_warnings: look.rule_warnings(snapshot),
+        secrets: secrets(&proxy.secrets_report).await,
     };
     match serde_json::to_vec(&report) {
         Ok(body) => reply::json(StatusCode::OK, body),
         Err(_) => reply::error(StatusCode::INTERNAL_SERVER_ERROR, None, code::UNAVAILABLE, "no report"),
     }
+}
+
+/// What the pod's fetcher of secrets says; none if there is none, or none yet.
+async fn secrets(file: &Path) -> Option<SecretsReport> {
+    let file = tokio::fs::File::open(file).await.ok()?;
+    let mut text = Vec::new();
+    file.take(MAX_SECRETS).read_to_end(&mut text).await.ok()?;
+    let report = serde_json::from_slice(&text);
+    if report.is_err() {
+        tracing::warn!("the report on secrets cannot be read");
+    }
+    report.ok()
 }

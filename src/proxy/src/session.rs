@@ -18,6 +18,7 @@ use crate::response::Unfit;
 /// What is sealed, so that nothing passes for the other.
 const SESSION: &str = "cardea session 1";
 const ENDPOINT: &str = "cardea endpoint 1";
+const PARTITION: &str = "cardea partition 1";
 /// Length of the code in front of an id: SHA-256 in base64.
 const CODE: usize = 43;
 /// Longest id of a server's.
@@ -77,6 +78,11 @@ impl Seal {
         let (code, encoded) = sealed.split_at_checked(CODE)?;
         let endpoint = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
         self.is_code(ENDPOINT, principal, &endpoint, code).then_some(endpoint)
+    }
+
+    /// A word for all that this caller asks, which says nothing of who it is.
+    pub(crate) fn partition(&self, principal: &Principal) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.code(PARTITION, principal, "")).ok()
     }
 
     /// What the caller gets for a server's id; none if that is not one (visible ASCII, row 15).

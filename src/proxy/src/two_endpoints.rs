@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cardea_contract::Upstream;
+use cardea_contract::{Listens, Upstream};
 use cardea_policy::Principal;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
@@ -147,7 +147,10 @@ pub(crate) async fn first_event(body: &mut Incoming) -> Result<(Event, Vec<Event
 pub(crate) fn named_by(event: &Event, server: &Upstream) -> Option<String> {
     let data = event.data().filter(|_| event.is_called(ENDPOINT))?;
     let text = std::str::from_utf8(&data).ok().filter(|text| text.len() <= MAX_ENDPOINT)?;
-    let own = ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{}", server.port));
+    let own = match server.listens {
+        Listens::Port(port) => ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{port}")),
+        Listens::Socket(_) => return None,
+    };
     let path = own.iter().find_map(|origin| text.strip_prefix(origin.as_str())).unwrap_or(text);
     let plain = path.starts_with('/')
         && !path.starts_with("//")
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_path_of_the_servers_own() {
-        let server = Upstream { port: 8080, path: "/sse".into(), transport: Transport::Sse };
+        let server = Upstream { listens: Listens::Port(8080), path: "/sse".into(), transport: Transport::Sse };
         for (data, expected) in [
             ("/message?sessionId=1", Some("/message?sessionId=1")),
             ("http://127.0.0.1:8080/message", Some("/message")),

@@ -1,26 +1,22 @@
-//! The way to the server, on loopback of the same pod. It takes a [`Permit`] by value and nothing else opens it, so a
+//! The way to the server in the same pod. It takes a [`Permit`] by value and nothing else opens it, so a
 //! request that was not decided on cannot be forwarded; what is sent is byte for byte what was decided on.
 //!
 //! Does not know the caller: its identity comes as one header, already signed.
 
+mod ways;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use cardea_contract::{Upstream as Address, pod};
+use cardea_contract::{Listens, Upstream as Address, pod};
 use cardea_policy::Permit;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// Until a connection on loopback must stand.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long an unused connection is kept. Below what servers commonly keep, so that they rarely close first.
-const IDLE: Duration = Duration::from_secs(4);
+pub(crate) use self::ways::{Ways, is_open};
 
 /// What is sent, without the permit.
 pub(crate) struct Outgoing {
@@ -42,14 +38,12 @@ pub(crate) enum NoAnswer {
     Late,
 }
 
-/// Connections to the server.
-pub(crate) struct Upstream {
-    client: Client<HttpConnector, Full<Bytes>>,
-}
+/// The way to the server.
+pub(crate) struct Upstream(Ways);
 
 impl Upstream {
     pub(crate) fn new() -> Self {
-        Self { client: client() }
+        Self(Ways::new())
     }
 
     /// Sends a permitted request. Dropping the future or the answer's body drops the connection, which is how the server
@@ -64,7 +58,7 @@ impl Upstream {
         // Spent: a second request needs a second decision.
         drop(permit);
         let request = request(address, outgoing).ok_or(NoAnswer::Unreachable)?;
-        match tokio::time::timeout(limit, self.client.request(request)).await {
+        match tokio::time::timeout(limit, self.0.request(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 tracing::warn!(error = crate::config::reason(&error), "the server did not answer");
@@ -75,27 +69,18 @@ impl Upstream {
     }
 }
 
-/// Connections on loopback.
-pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT));
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .set_host(false)
-        .build(connector)
-}
-
-/// A request for the server, addressed to loopback whatever host the caller named (row 74).
+/// A request for the server, addressed to where it listens whatever host the caller named (row 74).
 pub(crate) fn request(address: &Address, outgoing: Outgoing) -> Option<Request<Full<Bytes>>> {
-    let authority = format!("127.0.0.1:{}", address.port);
-    let host = HeaderValue::try_from(&authority).ok()?;
+    let (scheme, authority) = ways::authority(&address.listens);
+    let host = match address.listens {
+        Listens::Port(_) => HeaderValue::try_from(&authority).ok()?,
+        Listens::Socket(_) => HeaderValue::from_static("localhost"),
+    };
     let target = match outgoing.target {
         Some(target) => target,
         None => address.path.parse().ok()?,
     };
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build().ok()?;
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().ok()?;
     let has_body = !outgoing.body.is_empty();
     let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = outgoing.method;

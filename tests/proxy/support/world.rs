@@ -104,7 +104,7 @@ impl World {
             "generation": 1, "namespace": "agents", "name": "double",
             "resource": RESOURCE, "hosts": ["mcp.test", "mcp.test:8443"],
             "trustDomain": "cluster.local", "operator": OPERATOR,
-            "upstream": {"port": server.port, "path": "/server"},
+            "upstream": {"listens": {"port": server.port}, "path": "/server"},
             "clientAuth": "Optional",
             "authentication": {"clientCertificates": true, "issuers": [{
                 "name": "corp", "url": ISSUER, "audiences": [RESOURCE],

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
 use cardea_api::v1alpha1::{McpServer, reasons};
-use cardea_contract::ProxyConfig;
+use cardea_contract::{Listens, ProxyConfig};
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
 use cardea_operator::validate::{ProxySecret, ValidatedServer, validate_at};
@@ -99,7 +99,7 @@ impl Local {
         let hosts = self.names.iter().map(|name| format!("{}:{}", bracketed(name), self.port)).collect();
         let mut config = build::configuration(&server, hosts, &self.operator);
         if let Some(url) = &self.upstream {
-            (config.upstream.port, config.upstream.path) = (url.port, url.path.clone());
+            (config.upstream.listens, config.upstream.path) = (Listens::Port(url.port), url.path.clone());
         }
         Ok(Fit { credentials: self.credentials(&server)?, config, server })
     }

@@ -10,7 +10,7 @@ fn sample() -> Value {
         "generation": 1, "namespace": "a", "name": "b",
         "resource": "https://b.a.svc:8443/mcp", "hosts": ["b.a.svc:8443"],
         "trustDomain": "cluster.local", "operator": "spiffe://cluster.local/ns/cardea/sa/operator",
-        "upstream": {"port": 8080, "path": "/mcp"}, "clientAuth": "Required",
+        "upstream": {"listens": {"port": 8080}, "path": "/mcp"}, "clientAuth": "Required",
         "authentication": {"issuers": [], "clientCertificates": true}, "rules": [],
         "limits": {"maxBodyBytes": 1024, "requestSeconds": 5, "concurrent": 4}, "audit": "Decisions"
     })
@@ -44,7 +44,7 @@ fn what_makes_no_sense_is_refused_and_named() {
         ("/trustDomain", json!("spiffe://x"), "trustDomain"),
         ("/operator", json!("spiffe://other.local/ns/cardea/sa/operator"), "operator"),
         ("/upstream/path", json!("mcp"), "upstream.path"),
-        ("/upstream/port", json!(0), "upstream.port"),
+        ("/upstream/listens/port", json!(0), "upstream.listens"),
         ("/limits/concurrent", json!(0), "limits"),
         ("/rules", json!([{"name": "r", "effect": "Allow", "principals": [], "tools": ["*"]}]), "rules"),
         (

@@ -64,7 +64,7 @@ fn start(
     let common = json!({
         "generation": 1, "namespace": "bench", "name": "upstream", "resource": RESOURCE, "hosts": [HOST],
         "trustDomain": TRUST_DOMAIN, "operator": format!("spiffe://{TRUST_DOMAIN}/ns/cardea-system/sa/cardea-operator"),
-        "upstream": {"port": upstream, "path": "/mcp"}, "clientAuth": "Required",
+        "upstream": {"listens": {"port": upstream}, "path": "/mcp"}, "clientAuth": "Required",
         "limits": {"maxBodyBytes": 1 << 20, "requestSeconds": 60, "concurrent": 4096},
     });
     if let (Some(config), Value::Object(common)) = (config.as_object_mut(), common) {

@@ -13,7 +13,7 @@ fn filter(era: Era) -> Filter {
     let config = serde_json::json!({
         "generation": 1, "namespace": "a", "name": "b", "resource": "https://b/mcp", "hosts": ["b"],
         "trustDomain": "cluster.local", "operator": "spiffe://cluster.local/o", "clientAuth": "None",
-        "upstream": {"port": 1, "path": "/"}, "authentication": {"issuers": [], "clientCertificates": true},
+        "upstream": {"listens": {"port": 1}, "path": "/"}, "authentication": {"issuers": [], "clientCertificates": true},
         "rules": [
             {"name": "all", "effect": "Allow", "principals": ["anyAuthenticated"], "tools": ["echo", "get_*"]},
             {"name": "not", "effect": "Deny", "principals": ["anyAuthenticated"], "tools": ["get_secret"]}

@@ -1,0 +1,9 @@
+//! External stores of secrets: one trait, a file for each store, and when to look again.
+//!
+//! Knows nothing of Kubernetes, of files that values end up in, or of the server that needs them.
+
+mod store;
+mod value;
+
+pub use store::{Lease, Reading, Store, StoreError, Version};
+pub use value::{Value, Values};
