@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex as Shared, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use cardea_contract::{Handshake, HandshakeFailure, RuleWarning, ToolFlag, Upstream};
+use cardea_contract::{Handshake, HandshakeFailure, Listens, RuleWarning, ToolFlag, Upstream};
 use cardea_policy::{Mirror, ToolDefinition, rule_warnings};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ use crate::handshake::{self, Tools};
 const KEEP_FAILURE: Duration = Duration::from_secs(1);
 /// Until a handshake must be over, and how long anybody waits for one.
 const LIMIT: Duration = Duration::from_secs(3);
+/// A look at a stdio server is a process of it: it may take so much longer, and counts for so much longer.
+const PROCESSES: u32 = 20;
 const TOO_LONG: &str = "the server took too long to answer";
 
 /// The method by which a server says that its tools have changed.
@@ -80,7 +82,8 @@ impl Known {
         }
         let changes = self.changes.load(Ordering::Relaxed);
         let sign = || proxy.signer.sign_own(&snapshot.config.resource);
-        let look = match tokio::time::timeout(LIMIT, handshake::perform(address, sign)).await {
+        let limit = if is_process(address) { LIMIT * PROCESSES } else { LIMIT };
+        let look = match tokio::time::timeout(limit, handshake::perform(address, sign)).await {
             Ok(Ok(met)) => Look::new(snapshot, changes, Handshake::Succeeded(met.info), met.tools),
             Ok(Err(failure)) => Look::failed(snapshot, &failure.to_string()),
             Err(_) => Look::failed(snapshot, TOO_LONG),
@@ -93,10 +96,14 @@ impl Known {
     fn current(&self, address: &Upstream) -> Option<Arc<Look>> {
         self.last(address).filter(|look| match look.handshake {
             Handshake::Succeeded(_) => {
-                look.changes == self.changes.load(Ordering::Relaxed) && look.at.elapsed() < self.keep
+                look.changes == self.changes.load(Ordering::Relaxed) && look.at.elapsed() < self.keep(address)
             }
             Handshake::Failed(_) => look.at.elapsed() < KEEP_FAILURE,
         })
+    }
+
+    fn keep(&self, address: &Upstream) -> Duration {
+        if is_process(address) { self.keep * PROCESSES } else { self.keep }
     }
 
     /// The last look, whether it still counts or not.
@@ -116,6 +123,10 @@ impl Known {
             self.changed();
         }
     }
+}
+
+fn is_process(address: &Upstream) -> bool {
+    matches!(address.listens, Listens::Socket(_))
 }
 
 impl Look {
