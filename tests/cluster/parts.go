@@ -49,6 +49,10 @@ var (
 	ciliumCNIPart     = part{name: "cilium-cni", module: "cilium", target: ciliumModule + "/plugins/cilium-cni", flags: []string{"-tags", "osusergo", "-ldflags", "-s -w"}, minutes: 1}
 	ciliumSourcesPart = part{name: "cilium-sources", module: "cilium", finish: copyCiliumSources}
 	vaultPart         = part{name: "vault", module: "vault", target: ".", flags: stripped, minutes: 6}
+	// externalSecretsPart is the controllers of that operator, and the resource definitions that they need.
+	externalSecretsPart = part{
+		name: "external-secrets", module: "external-secrets", target: ".", flags: stripped, minutes: 9, finish: copyExternalSecretsDefinitions,
+	}
 
 	stripped = []string{"-ldflags", "-s -w"}
 	// toolParts are for the people and tests that use the cluster.
@@ -59,7 +63,7 @@ var (
 		nodeTier:         append(slices.Clone(toolParts), pausePart, corednsPart, ciliumAgentPart, ciliumCNIPart, ciliumSourcesPart),
 	}
 	// namedParts are built for those who ask for them by name, with or without a cluster.
-	namedParts = append([]part{vaultPart}, tierParts[nodeTier]...)
+	namedParts = append([]part{vaultPart, externalSecretsPart}, tierParts[nodeTier]...)
 )
 
 // partNamed is the part that --part means.
@@ -170,13 +174,10 @@ func copyCiliumSources(p part, folder string) error {
 	if err != nil {
 		return err
 	}
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", ciliumModule)
-	list.Dir = module
-	output, err := list.Output()
+	cilium, err := dependencyFolder(module, ciliumModule)
 	if err != nil {
-		return fmt.Errorf("where is %s: %w", ciliumModule, err)
+		return err
 	}
-	cilium := strings.TrimSpace(string(output))
 	if err := os.CopyFS(filepath.Join(folder, "bpf"), os.DirFS(filepath.Join(cilium, "bpf"))); err != nil {
 		return fmt.Errorf("copy Cilium's BPF sources: %w", err)
 	}
@@ -196,6 +197,35 @@ func copyCiliumSources(p part, folder string) error {
 		}
 	}
 	return nil
+}
+
+func copyExternalSecretsDefinitions(p part, folder string) error {
+	module, err := p.moduleFolder()
+	if err != nil {
+		return err
+	}
+	sources, err := dependencyFolder(module, "github.com/external-secrets/external-secrets")
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{"secretstores", "clustersecretstores", "externalsecrets"} {
+		name := "external-secrets.io_" + kind + ".yaml"
+		if err := copyFile(filepath.Join(folder, kind+".yaml"), filepath.Join(sources, "config/crds/bases", name), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dependencyFolder is where the sources of a dependency of a module lie.
+func dependencyFolder(module, dependency string) (string, error) {
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", dependency)
+	list.Dir = module
+	output, err := list.Output()
+	if err != nil {
+		return "", fmt.Errorf("where is %s: %w", dependency, err)
+	}
+	return strings.TrimSpace(string(output)), nil
 }
 
 func copyFile(to, from string, mode os.FileMode) error {
