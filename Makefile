@@ -62,7 +62,7 @@ test-node: launcher packages programs
 	cargo test --locked -p cardea-tests --test node --no-run
 	@if reason=$$($(CLUSTER) check --tier node 2>&1); then \
 	  $(CLUSTER) build --tier node; \
-	  deploy/images/build; tests/fixtures/build-images; \
+	  deploy/images/build; tests/fixtures/build-images; tests/fixtures/vault-image; \
 	  $(CLUSTER) run --tier node -- env CARDEA_BIN_DIR=$(BIN) cargo test --locked --offline -p cardea-tests --test node; \
 	else \
 	  echo "$$reason"; cargo test --locked --offline -p cardea-tests --test node; \
@@ -118,7 +118,7 @@ bench-policy: ## Figures of a decision beside other engines
 bench-propagation: launcher packages programs ## Time until a change of rules is in force, on a node of its own
 	cargo test --locked -p cardea-tests --test node --no-run
 	$(CLUSTER) build --tier node
-	deploy/images/build; tests/fixtures/build-images
+	deploy/images/build; tests/fixtures/build-images; tests/fixtures/vault-image
 	$(CLUSTER) run --tier node -- env CARDEA_BIN_DIR=$(BIN) CARDEA_BENCH=1 cargo test --locked --offline -p cardea-tests --test node -- --nocapture
 
 clean: ## Remove what was built, downloads included

@@ -1,11 +1,12 @@
 //! What stands before the first server: images on the node, closed namespaces, the charts, and an authority for agents.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use cardea_pki::{Authority, LeafRequest, SpiffeId, TrustDomain};
 use cardea_tests::cluster::setting;
-use cardea_tests::kubectl::{apply, helm, run};
+use cardea_tests::images;
+use cardea_tests::kubectl::{apply, helm};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -54,12 +55,7 @@ impl Images {
         if self.node.is_none() {
             return Ok(());
         }
-        let folder = images_folder()?;
-        let files: Vec<String> =
-            names.iter().map(|name| folder.join(format!("{name}.tar")).to_string_lossy().into_owned()).collect();
-        let mut arguments = vec!["load"];
-        arguments.extend(files.iter().map(String::as_str));
-        run("cluster", &arguments, "").map(drop)
+        images::load(names)
     }
 
     /// Says where they come from.
@@ -82,13 +78,6 @@ impl Images {
         *image = json!({"ref": self.reference(name), "pullPolicy": self.pull_policy()});
         Ok(())
     }
-}
-
-fn images_folder() -> anyhow::Result<PathBuf> {
-    let cache = setting("CARDEA_CACHE").map(PathBuf::from);
-    let caches = setting("XDG_CACHE_HOME").map(|folder| Path::new(&folder).join("cardea"));
-    let home = setting("HOME").map(|folder| Path::new(&folder).join(".cache/cardea"));
-    Ok(cache.or(caches).or(home).context("neither CARDEA_CACHE nor HOME is set")?.join("images"))
 }
 
 /// Makes the namespaces, installs both charts and gives the agent its certificate.
