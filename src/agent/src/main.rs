@@ -24,7 +24,7 @@ enum Command {
     /// Fetches secrets from their stores and keeps them up to date (CARDEA_SECRETS says which)
     Fetch,
     /// Starts the server and bridges its stdio (CARDEA_SERVE says how)
-    Serve,
+    Serve(serve::Flags),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,6 +33,6 @@ async fn main() -> anyhow::Result<()> {
     match Flags::parse().command {
         Command::Install { target } => install::run(&target),
         Command::Fetch => fetch::run().await,
-        Command::Serve => serve::run().await,
+        Command::Serve(flags) => serve::run(flags).await,
     }
 }
