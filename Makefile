@@ -98,7 +98,7 @@ images: launcher packages ## OCI images without a container engine, with their s
 bench: launcher images ## Figures, one `bench: NAME=VALUE UNIT` a line
 	cargo build --locked --profile quick -p cardea-tests --bin bench
 	@programs=$$(deploy/images/static release --package cardea-operator --package cardea-proxy); \
-	for image in operator proxy; do \
+	for image in operator proxy agent; do \
 	  echo "bench: image_$$image=$$(LC_ALL=C awk -v bytes=$$(wc -c < $(CACHE)/images/cardea-$$image.tar) 'BEGIN { printf "%.1f", bytes / 1048576 }') MiB"; \
 	done; \
 	$(CLUSTER) run -- env CARDEA_BIN_DIR=$$programs $(CARGO_TARGET_DIR)/quick/bench
@@ -129,7 +129,7 @@ launcher:
 	@go build -C tests/cluster -o $(CLUSTER) .
 
 programs:
-	cargo build --locked -p cardea-operator -p cardea-proxy -p cardea-cli
+	cargo build --locked -p cardea-operator -p cardea-proxy -p cardea-cli -p cardea-agent
 
 # A node and Keycloak need programs of the distribution; where there is no apt, the launcher and the tests say what is missing.
 packages: WANTED := $(NODE_PACKAGES)

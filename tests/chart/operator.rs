@@ -73,6 +73,7 @@ impl Operator {
             .env("CARDEA_SERVICE_ACCOUNT", "cardea-operator")
             .env("CARDEA_INSTANCE", "test")
             .env("CARDEA_PROXY_IMAGE", "cardea/proxy:test")
+            .env("CARDEA_AGENT_IMAGE", "cardea/agent:test")
             .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()

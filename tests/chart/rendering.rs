@@ -24,11 +24,13 @@ fn images_are_named_by_registry_and_tag_or_by_digest() {
     ] {
         let own: Vec<&str> = settings.iter().map(String::as_str).collect();
         assert_eq!(container(&own)["image"], image.as_str());
-        let proxy: Vec<String> = settings.iter().map(|setting| format!("proxy.{setting}")).collect();
-        let proxy: Vec<&str> = proxy.iter().map(String::as_str).collect();
-        let env = container(&proxy)["env"].clone();
-        let named = env.as_array().unwrap().iter().find(|variable| variable["name"] == "CARDEA_PROXY_IMAGE").unwrap();
-        assert_eq!(named["value"], image.replace("operator", "proxy").as_str());
+        for (part, variable) in [("proxy", "CARDEA_PROXY_IMAGE"), ("agent", "CARDEA_AGENT_IMAGE")] {
+            let its: Vec<String> = settings.iter().map(|setting| format!("{part}.{setting}")).collect();
+            let its: Vec<&str> = its.iter().map(String::as_str).collect();
+            let env = container(&its)["env"].clone();
+            let named = env.as_array().unwrap().iter().find(|found| found["name"] == variable).unwrap();
+            assert_eq!(named["value"], image.replace("operator", part).as_str());
+        }
     }
 }
 

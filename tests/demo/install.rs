@@ -21,7 +21,7 @@ pub(crate) const AGENT: &str = "agent";
 pub(crate) const AGENT_CERTIFICATE: &str = "agent-cert";
 
 /// Images of Cardea itself.
-pub(crate) const CARDEA: [&str; 2] = ["cardea-operator", "cardea-proxy"];
+pub(crate) const CARDEA: [&str; 3] = ["cardea-operator", "cardea-proxy", "cardea-agent"];
 /// Images of the two servers and of their clients.
 pub(crate) const FIXTURES: [&str; 2] = ["mcp-client", "server-everything"];
 
@@ -102,6 +102,10 @@ pub(crate) fn install(images: &Images) -> anyhow::Result<()> {
         "proxy.image.repository=cardea-proxy".to_owned(),
         format!("proxy.image.tag={}", images.tag),
         format!("proxy.image.pullPolicy={}", images.pull_policy()),
+        format!("agent.image.registry={}", images.prefix),
+        "agent.image.repository=cardea-agent".to_owned(),
+        format!("agent.image.tag={}", images.tag),
+        format!("agent.image.pullPolicy={}", images.pull_policy()),
     ];
     let chart = source("charts/cardea");
     let mut arguments = vec!["upgrade", "--install", "cardea", &chart, "--namespace", SYSTEM];

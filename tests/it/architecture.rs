@@ -9,8 +9,14 @@ fn root() -> PathBuf {
 
 /// Packages that a room links, dependencies of dependencies included.
 fn links(room: &str) -> Vec<String> {
+    links_with(room, &[])
+}
+
+/// The same with further arguments of cargo.
+fn links_with(room: &str, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "-p", room, "-e", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
@@ -41,7 +47,7 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-const ROOMS: [&str; 7] = ["api", "contract", "policy", "pki", "proxy", "operator", "cli"];
+const ROOMS: [&str; 9] = ["api", "contract", "policy", "pki", "proxy", "secrets", "agent", "operator", "cli"];
 
 #[test]
 fn rooms_know_only_the_rooms_below_them() {
@@ -51,6 +57,8 @@ fn rooms_know_only_the_rooms_below_them() {
         ("policy", &["contract"]),
         ("pki", &[]),
         ("proxy", &["contract", "policy"]),
+        ("secrets", &["contract"]),
+        ("agent", &["contract", "policy", "secrets"]),
         ("operator", &["api", "contract", "policy", "pki"]),
         ("cli", &["api", "contract", "policy", "pki", "proxy", "operator"]),
     ] {
@@ -62,10 +70,12 @@ fn rooms_know_only_the_rooms_below_them() {
 }
 
 #[test]
-fn the_proxy_knows_nothing_of_kubernetes() {
-    let linked = links("cardea-proxy");
-    for package in ["kube", "kube-client", "kube-core", "k8s-openapi"] {
-        assert!(!linked.iter().any(|linked| linked == package), "cardea-proxy links {package}");
+fn what_runs_in_pods_knows_nothing_of_kubernetes() {
+    for room in ["cardea-proxy", "cardea-agent", "cardea-secrets"] {
+        let linked = links_with(room, &["--all-features"]);
+        for package in ["kube", "kube-client", "kube-core", "k8s-openapi"] {
+            assert!(!linked.iter().any(|linked| linked == package), "{room} links {package}");
+        }
     }
 }
 
@@ -82,8 +92,8 @@ fn certificates_are_made_in_one_room() {
 
 #[test]
 fn there_is_one_tls_provider_and_it_is_not_openssl() {
-    for room in ["cardea-operator", "cardea-proxy", "cardea-cli"] {
-        let linked = links(room);
+    for room in ["cardea-operator", "cardea-proxy", "cardea-cli", "cardea-agent"] {
+        let linked = links_with(room, &["--all-features"]);
         for package in ["ring", "openssl", "openssl-sys", "native-tls"] {
             assert!(!linked.iter().any(|linked| linked == package), "{room} links {package}");
         }

@@ -42,6 +42,8 @@ fn installation() -> Installation {
         cluster_domain: "cluster.local".into(),
         proxy_image: "cardea/proxy:test".into(),
         proxy_pull_policy: "IfNotPresent".into(),
+        agent_image: "cardea/agent:test".into(),
+        agent_pull_policy: "IfNotPresent".into(),
     }
 }
 

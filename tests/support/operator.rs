@@ -24,8 +24,8 @@ impl Operator {
         let log = Path::new(&folder).join(format!("operator-{namespace}-{instance}.log"));
         let process = Command::new(binary("cardea-operator")?)
             .args(["run", "--namespace", namespace, "--instance", instance])
-            .args(["--proxy-image", "localhost/cardea-proxy:dev", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log", "info,kube=info"])
+            .args(["--proxy-image", "localhost/cardea-proxy:dev", "--agent-image", "localhost/cardea-agent:dev"])
+            .args(["--admin-listen", "127.0.0.1:0", "--log", "info,kube=info"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

@@ -37,7 +37,7 @@ pub use status::{
 };
 pub use tls::{Builtin, CertificateIssuer, ClientAuth, Tls};
 pub use tools::{Pinning, PinningMode, ToolDigest, Tools};
-pub use transport::{IdentityHeaders, Transport, TransportType};
+pub use transport::{IdentityHeaders, Isolation, Stdio, Transport, TransportType};
 pub use workload::Workload;
 
 use schemars::JsonSchema;

@@ -1,5 +1,6 @@
 //! Step 4: from a checked server to the objects it shall be. Pure and infallible.
 
+mod agent;
 mod configuration;
 mod network_policy;
 mod workload;

@@ -347,6 +347,8 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             proxy_image: String::new(),
             proxy_pull_policy: String::new(),
+            agent_image: String::new(),
+            agent_pull_policy: String::new(),
         };
         let authority = Authority::create(&installation.trust_domain, Timestamp::now()).unwrap();
         let (inquiry, commands) = Inquiry::new();

@@ -17,6 +17,10 @@ pub struct Installation {
     pub proxy_image: String,
     /// When to pull it, as a container spells it.
     pub proxy_pull_policy: String,
+    /// Image of the agent: what fetches secrets, and what starts a server and bridges its stdio.
+    pub agent_image: String,
+    /// When to pull it, as a container spells it.
+    pub agent_pull_policy: String,
 }
 
 impl Installation {

@@ -72,6 +72,12 @@ struct Run {
     /// When to pull it.
     #[arg(long, env = "CARDEA_PROXY_PULL_POLICY", default_value = "IfNotPresent")]
     proxy_pull_policy: String,
+    /// Image of the agent, for servers with secrets from stores or on stdin and stdout.
+    #[arg(long, env = "CARDEA_AGENT_IMAGE")]
+    agent_image: String,
+    /// When to pull it.
+    #[arg(long, env = "CARDEA_AGENT_PULL_POLICY", default_value = "IfNotPresent")]
+    agent_pull_policy: String,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "CARDEA_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     admin_listen: SocketAddr,
@@ -131,6 +137,8 @@ async fn run(flags: Run) -> anyhow::Result<()> {
         cluster_domain: flags.cluster_domain,
         proxy_image: flags.proxy_image,
         proxy_pull_policy: flags.proxy_pull_policy,
+        agent_image: flags.agent_image,
+        agent_pull_policy: flags.agent_pull_policy,
     };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -183,6 +183,8 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             proxy_image: "proxy".into(),
             proxy_pull_policy: "Always".into(),
+            agent_image: "agent".into(),
+            agent_pull_policy: "Always".into(),
         }
     }
 

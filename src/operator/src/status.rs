@@ -99,9 +99,10 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
 }
 
 fn describe(status: &mut McpServerStatus, observed: &Observed, server: &ValidatedServer, material: &Material) {
-    let transport = match server.upstream.transport {
-        contract::Transport::StreamableHttp => TransportType::StreamableHttp,
-        contract::Transport::Sse => TransportType::Sse,
+    let transport = match (&server.upstream.listens, server.upstream.transport) {
+        (contract::Listens::Socket(_), _) => TransportType::Stdio,
+        (contract::Listens::Port(_), contract::Transport::StreamableHttp) => TransportType::StreamableHttp,
+        (contract::Listens::Port(_), contract::Transport::Sse) => TransportType::Sse,
     };
     status.transport = Some(transport.as_str().to_owned());
     status.issuers = logins::issuers(&server.authentication.issuers, reports(observed), &status.issuers);

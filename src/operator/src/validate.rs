@@ -6,16 +6,14 @@ mod authentication;
 mod limits;
 mod posture;
 mod provable;
+mod transport;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{
-    AuditLevel, ClientAuth, McpServerSpec, PinningMode, RuleWarning, Secret, TransportType, Workload,
-};
+use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, PinningMode, RuleWarning, Secret, Workload};
 use cardea_contract as contract;
-use cardea_contract::pod;
 use cardea_policy::Redaction;
 use jiff::SignedDuration;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
@@ -44,6 +42,8 @@ pub struct ValidatedServer {
     pub upstream: contract::Upstream,
     /// Plain headers in which it is told who calls.
     pub identity_headers: Option<contract::IdentityHeaders>,
+    /// What the agent in its container is told; none if the server starts by itself.
+    pub serve: Option<contract::ServeConfig>,
     /// How its pods run.
     pub workload: Workload,
     /// Secrets for its container.
@@ -215,18 +215,8 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
     let spec = &observed.server.spec;
     let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
     let transport = spec.transport.clone().unwrap_or_default();
-    let port = match transport.port {
-        None => pod::DEFAULT_SERVER_PORT,
-        Some(port) => u16::try_from(port)
-            .ok()
-            .filter(|port| ![0, pod::PROXY_PORT, pod::ADMIN_PORT].contains(port))
-            .ok_or_else(|| Rejection::invalid(format!("spec.transport.port: {port} cannot be used: choose another")))?,
-    };
-    let path = transport.path.unwrap_or_else(|| pod::DEFAULT_SERVER_PATH.to_owned());
-    if ["/.cardea/", "/.well-known/"].iter().any(|taken| path.starts_with(taken)) {
-        return Err(Rejection::invalid(format!("spec.transport.path: {path:?} belongs to the proxy: choose another")));
-    }
-    let resource = format!("{origin}{path}");
+    let upstream = transport::upstream(&transport)?;
+    let resource = format!("{origin}{}", upstream.path);
     let image = spec
         .source
         .image
@@ -256,6 +246,9 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
     check_secrets(&spec.secrets, &workload)?;
+    let limits = limits::limits(&spec.limits.clone().unwrap_or_default());
+    let command = workload.command.iter().chain(&workload.args).cloned().collect();
+    let serve = transport::serve(&transport, &upstream.path, command, vec![], limits.max_body_bytes)?;
     let network = spec.network.clone().unwrap_or_default();
     Ok(ValidatedServer {
         uid: observed.uid.clone(),
@@ -266,14 +259,8 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
             pull_policy: image.pull_policy.map(|policy| policy.as_str().to_owned()),
             pull_secrets: image.pull_secrets.iter().map(|reference| reference.name.clone()).collect(),
         },
-        upstream: contract::Upstream {
-            listens: contract::Listens::Port(port),
-            path,
-            transport: match transport.kind.unwrap_or_default() {
-                TransportType::StreamableHttp => contract::Transport::StreamableHttp,
-                TransportType::Sse => contract::Transport::Sse,
-            },
-        },
+        upstream,
+        serve,
         identity_headers: transport.identity_headers.map(|asked| contract::IdentityHeaders {
             subject: asked.subject,
             groups: asked.groups,
@@ -298,7 +285,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         pinning: pinning(spec),
         ingress: network.ingress.map(|ingress| ingress.from).unwrap_or_default(),
         egress: network.egress.map(|egress| egress.to).unwrap_or_default(),
-        limits: limits::limits(&spec.limits.clone().unwrap_or_default()),
+        limits,
         audit: match spec.audit.clone().unwrap_or_default().level.unwrap_or_default() {
             AuditLevel::None => contract::AuditLevel::None,
             AuditLevel::Decisions => contract::AuditLevel::Decisions,

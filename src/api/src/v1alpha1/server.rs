@@ -40,7 +40,9 @@ use super::{Access, Audit, Auth, Limits, McpServerStatus, Network, Secret, Sourc
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.secrets) || self.secrets.all(s, self.secrets.exists_one(o, o.name == s.name))")
-        .message("spec.secrets: two entries have the same name: give each its own")
+        .message("spec.secrets: two entries have the same name: give each its own"),
+    validation = Rule::new("!(has(self.transport) && has(self.transport.type) && self.transport.type == 'Stdio' && has(self.workload) && (has(self.workload.command) || has(self.workload.args)))")
+        .message("spec.workload.command and args are not for a stdio server: say its program and arguments in spec.transport.stdio.command")
 )]
 pub struct McpServerSpec {
     /// Where the server comes from.

@@ -4,14 +4,14 @@ use cardea_api::v1alpha1::Secret;
 use cardea_contract::pod;
 use serde_json::{Value, json};
 
-use super::{config_map, selector, trust_config_map};
+use super::{agent, config_map, selector, trust_config_map};
 use crate::children::{MANAGED_BY, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{certificate_secret, service_account};
 use crate::validate::{ProxySecret, ValidatedServer};
 
 /// User and group of the proxy, and group of every mounted file: `nonroot` of distroless images.
-const NOBODY: i64 = 65532;
+pub(super) const NOBODY: i64 = 65532;
 
 /// Where the values of a secret entry are found, as files.
 const SECRETS_FOLDER: &str = "/run/secrets";
@@ -41,12 +41,19 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
                     "fsGroupChangePolicy": "OnRootMismatch",
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "initContainers": [proxy(server, installation)],
+                "initContainers": init_containers(server, installation),
                 "containers": [mcp_server(server)],
                 "volumes": volumes(server),
             },
         },
     }})
+}
+
+/// In this order: who can be asked how things are, then whatever the server waits for.
+fn init_containers(server: &ValidatedServer, installation: &Installation) -> Vec<Value> {
+    let mut containers = vec![proxy(server, installation)];
+    containers.extend(server.serve.is_some().then(|| agent::install(installation)));
+    containers
 }
 
 /// A native sidecar (KEP-753): it runs before the server starts and after it has ended. Its startup probe asks only
@@ -69,6 +76,7 @@ fn proxy(server: &ValidatedServer, installation: &Installation) -> Value {
         let path = format!("{}/{}", pod::CREDENTIALS_DIR, folder(secret.file));
         json!({"name": credential_volume(secret), "mountPath": path, "readOnly": true})
     }));
+    mounts.extend(server.serve.iter().filter_map(agent::proxy_mount));
     json!({
         "name": "cardea-proxy",
         "image": installation.proxy_image,
@@ -102,12 +110,20 @@ fn mcp_server(server: &ValidatedServer) -> Value {
             "readOnly": true,
         })
     }));
+    let (command, args) = match &server.serve {
+        Some(serve) => {
+            env.push(agent::told(serve));
+            mounts.extend(agent::server_mounts(serve));
+            (json!([pod::AGENT_PROGRAM, "serve"]), Value::Null)
+        }
+        None => (json!(unless_empty(&workload.command)), json!(unless_empty(&workload.args))),
+    };
     json!({
         "name": "server",
         "image": server.image.reference,
         "imagePullPolicy": server.image.pull_policy,
-        "command": unless_empty(&workload.command),
-        "args": unless_empty(&workload.args),
+        "command": command,
+        "args": args,
         "env": (!env.is_empty()).then_some(env),
         "resources": workload.resources,
         "securityContext": hardened(workload.run_as_user),
@@ -115,7 +131,8 @@ fn mcp_server(server: &ValidatedServer) -> Value {
     })
 }
 
-fn hardened(user: Option<i64>) -> Value {
+/// What the *restricted* Pod Security Standard asks of a container, and a root file system that nobody writes to.
+pub(super) fn hardened(user: Option<i64>) -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
@@ -151,6 +168,7 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
             "secret": {"secretName": secret_name(secret), "defaultMode": 0o440, "items": items},
         })
     }));
+    volumes.extend(server.serve.iter().flat_map(agent::volumes));
     volumes
 }
 
@@ -188,6 +206,7 @@ fn unless_empty(list: &[String]) -> Option<&[String]> {
     (!list.is_empty()).then_some(list)
 }
 
-fn folder(file: &str) -> &str {
+/// Folder of a file.
+pub(super) fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("/", |(folder, _)| folder)
 }
