@@ -6,9 +6,12 @@ mod answer;
 mod https;
 mod identity;
 mod members;
+mod one_password;
 mod open;
+mod path;
 mod store;
 mod value;
+mod vault;
 
 pub use open::open;
 pub use store::{Lease, Reading, Store, StoreError, Version};
