@@ -68,7 +68,33 @@ impl Question<'_> {
         StoreError::new(kind, format!("{} {error} (asked for {})", self.whom, self.what))
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
+    /// The body of an answer to an identity that is shown: whatever the other side does not like of it, it refuses it.
+    #[cfg(any(feature = "azure", feature = "gcp"))]
+    pub(crate) fn granted(&self, answer: Result<Response<Bytes>, NoAnswer>) -> Result<Bytes, StoreError> {
+        match &answer {
+            Ok(no) if [400, 401, 403, 404].contains(&no.status().as_u16()) => {
+                let help = (self.help)(no.status()).unwrap_or("check the identity");
+                Err(self.means(TroubleKind::Refused, no.status(), no.headers(), help))
+            }
+            _ => self.json(answer),
+        }
+    }
+
+    /// What a service's own word for a failure means, beside its status.
+    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+    pub(crate) fn means(&self, kind: TroubleKind, status: StatusCode, headers: &HeaderMap, help: &str) -> StoreError {
+        let (whom, what, code) = (self.whom, self.what, status.as_u16());
+        let message = match kind {
+            TroubleKind::Unavailable => format!("{whom} is not able to answer now (status {code}, asked for {what}): {help}"),
+            TroubleKind::Refused => format!("{whom} refuses {what} (status {code}): {help}"),
+            TroubleKind::NotFound => format!("{whom} has no {what} (status {code}): {help}"),
+            TroubleKind::Unusable => format!("{whom} does not accept the question for {what} (status {code}): {help}"),
+        };
+        StoreError { retry_after: retry_after(headers, SystemTime::now()), ..StoreError::new(kind, message) }
+    }
+
+    /// What a status other than one of success means.
+    pub(crate) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
         let (whom, what, code) = (self.whom, self.what, status.as_u16());
         let (kind, message) = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

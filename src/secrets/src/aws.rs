@@ -2,14 +2,13 @@
 //! the label. Asked as a role that the pod's web identity assumes ([`identity`]); nothing is taken from the environment,
 //! from `~/.aws` or from a machine's metadata.
 //!
-//! The client sends its requests through [`Https`] and tries nothing twice: whoever asks a store does that. What it parses
+//! The client sends its requests through [`Https`](crate::https::Https) and tries nothing twice: whoever asks a store does that. What it parses
 //! an answer into is its own and is not wiped, other than the answer and the value that leaves this module.
 
 mod failure;
 mod identity;
 mod transport;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
@@ -23,10 +22,9 @@ use http::StatusCode;
 use self::failure::{failure, of_the_identity};
 use self::identity::WebIdentity;
 use self::transport::Transport;
-use crate::alphabet::{check, refused};
+use crate::alphabet::{check, host, refused};
 use crate::answer::Question;
-use crate::https::Https;
-use crate::identity::Identity;
+use crate::open::Means;
 use crate::store::{Lease, Reading, Store, StoreError, Version};
 use crate::value::{Value, Values};
 
@@ -49,21 +47,23 @@ impl SecretsManager {
         region: &str,
         role_arn: &str,
         endpoint: Option<&str>,
-        identity: Identity,
-        https: &Arc<Https>,
+        means: Means,
     ) -> Result<Self, StoreError> {
         // It becomes part of a host's name.
         check("region", region, 32, "-")?;
         check("roleArn", role_arn, 2048, ":/_+=,.@-")?;
+        if let Some(endpoint) = endpoint {
+            host("endpoint", endpoint)?;
+        }
         let at = endpoint.map_or_else(|| format!("in {region}"), |endpoint| format!("at {endpoint}"));
-        let transport = Transport::new(https);
+        let transport = Transport::new(means.https);
         let mut sts = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(region.to_owned()))
             .http_client(transport.clone())
             .retry_config(RetryConfig::disabled());
         sts.set_endpoint_url(endpoint.map(str::to_owned));
-        let identity = WebIdentity::new(sts.build(), role_arn, identity, format!("AWS STS {at}"));
+        let identity = WebIdentity::new(sts.build(), role_arn, means.identity, format!("AWS STS {at}"));
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(region.to_owned()))

@@ -1,7 +1,7 @@
 //! Azure Key Vault, by its official client: a secret's value, of one version or of the newest. Asked as the application
 //! that the pod's ServiceAccount is federated with ([`identity`]); nothing is taken from the environment.
 //!
-//! The client sends its requests through [`Https`] and tries nothing twice: whoever asks a store does that. What it parses
+//! The client sends its requests through [`Https`](crate::https::Https) and tries nothing twice: whoever asks a store does that. What it parses
 //! an answer into is its own and is not wiped, other than the answer and the value that leaves this module.
 
 mod identity;
@@ -18,15 +18,14 @@ use cardea_contract::secrets::{Location, TroubleKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::header::RETRY_AFTER;
-use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::identity::OfVault;
 use self::transport::Through;
-use crate::alphabet::{check, refused};
+use crate::alphabet::{check, host, refused};
 use crate::answer::Question;
-use crate::https::{Https, NoAnswer, cause};
-use crate::identity::Identity;
+use crate::https::{NoAnswer, cause};
+use crate::open::Means;
 use crate::store::{Lease, Reading, Store, StoreError, Version};
 use crate::value::{Value, Values};
 
@@ -43,17 +42,16 @@ impl KeyVault {
         tenant_id: &str,
         client_id: &str,
         authority_host: Option<&str>,
-        identity: Identity,
-        https: &Arc<Https>,
+        means: Means,
     ) -> Result<Self, StoreError> {
-        let host = host("vaultUrl", vault_url)?;
+        let domain = host("vaultUrl", vault_url)?;
         check("tenantId", tenant_id, 253, "-.")?;
         check("clientId", client_id, 64, "-")?;
         if let Some(authority) = authority_host {
-            self::host("authorityHost", authority)?;
+            host("authorityHost", authority)?;
         }
-        let credential = OfVault::new(host, tenant_id, client_id, authority_host, identity, https)?;
-        let options = SecretClientOptions { client_options: options(Through::vault(https)), ..Default::default() };
+        let credential = OfVault::new(domain, tenant_id, client_id, authority_host, means.identity, &means.https)?;
+        let options = SecretClientOptions { client_options: options(Through::vault(&means.https)), ..Default::default() };
         let client = SecretClient::new(vault_url, Arc::new(credential), Some(options))
             .map_err(|_| refused("vaultUrl", vault_url, "it is the URL of a vault, https://NAME.vault.azure.net"))?;
         Ok(Self { client, whom: format!("Azure Key Vault at {vault_url}") })
@@ -102,17 +100,6 @@ fn options(through: Through) -> ClientOptions {
         retry: RetryOptions::none(),
         ..ClientOptions::default()
     }
-}
-
-/// The host of a base URL.
-fn host(field: &str, url: &str) -> Result<String, StoreError> {
-    let rule = "it is the URL of a host and no more, https://HOST";
-    let parsed: Uri = url.parse().map_err(|_| refused(field, url, rule))?;
-    let bare = parsed.scheme() == Some(&Scheme::HTTPS)
-        && ["", "/"].contains(&parsed.path())
-        && parsed.query().is_none()
-        && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    parsed.host().filter(|_| bare).map(str::to_owned).ok_or_else(|| refused(field, url, rule))
 }
 
 /// Name and version.

@@ -7,6 +7,12 @@ use std::sync::Arc;
 
 use cardea_contract::secrets::{self as contract, StoreKind, TroubleKind};
 
+#[cfg(feature = "aws")]
+use crate::aws::SecretsManager;
+#[cfg(feature = "azure")]
+use crate::azure::KeyVault;
+#[cfg(feature = "gcp")]
+use crate::gcp::SecretManager;
 use crate::https::Https;
 use crate::identity::{Identity, authorities};
 use crate::store::{Store, StoreError};
@@ -33,8 +39,27 @@ pub async fn open(name: &str, store: &contract::Store, folder: &Path) -> Result<
     let means = Means { identity: Identity::of(&folder), https: Arc::new(https) };
     match &store.kind {
         StoreKind::Vault { .. } | StoreKind::OnePasswordConnect { .. } => Err(missing(name, &store.kind, &means)),
+        #[cfg(feature = "aws")]
+        StoreKind::AwsSecretsManager { region, role_arn, endpoint } => {
+            Ok(Box::new(SecretsManager::new(region, role_arn, endpoint.as_deref(), means)?))
+        }
+        #[cfg(not(feature = "aws"))]
         StoreKind::AwsSecretsManager { .. } => Err(missing(name, &store.kind, &means)),
+        #[cfg(feature = "gcp")]
+        StoreKind::GcpSecretManager { project, provider, service_account, endpoint } => Ok(Box::new(SecretManager::new(
+            project,
+            provider,
+            service_account.as_deref(),
+            endpoint.as_deref(),
+            means,
+        )?)),
+        #[cfg(not(feature = "gcp"))]
         StoreKind::GcpSecretManager { .. } => Err(missing(name, &store.kind, &means)),
+        #[cfg(feature = "azure")]
+        StoreKind::AzureKeyVault { vault_url, tenant_id, client_id, authority_host } => {
+            Ok(Box::new(KeyVault::new(vault_url, tenant_id, client_id, authority_host.as_deref(), means)?))
+        }
+        #[cfg(not(feature = "azure"))]
         StoreKind::AzureKeyVault { .. } => Err(missing(name, &store.kind, &means)),
     }
 }

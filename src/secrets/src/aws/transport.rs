@@ -20,8 +20,8 @@ use crate::https::{Https, NoAnswer};
 pub(super) struct Transport(Arc<Https>);
 
 impl Transport {
-    pub(super) fn new(https: &Arc<Https>) -> Self {
-        Self(https.clone())
+    pub(super) fn new(https: Arc<Https>) -> Self {
+        Self(https)
     }
 }
 

@@ -53,7 +53,7 @@ impl HttpClient for Through {
         match &self.judged {
             None => Ok(back(answer.map_err(|error| Error::new(ErrorKind::Other, error))?)),
             Some(Judged { whom, what }) => {
-                let body = Question { whom, what, help: super::identity::help }.json(answer);
+                let body = Question { whom, what, help: super::identity::help }.granted(answer);
                 Ok(back(Response::new(body.map_err(|error| Error::new(ErrorKind::Credential, error))?)))
             }
         }
@@ -74,5 +74,12 @@ fn translated(request: &Request) -> Option<http::Request<Bytes>> {
 
 fn back(answer: Response<Bytes>) -> AsyncRawResponse {
     let (parts, body) = answer.into_parts();
-    AsyncRawResponse::from_bytes(parts.status.as_u16().into(), Headers::from(&parts.headers), body)
+    let mut headers = Headers::new();
+    for (name, value) in &parts.headers {
+        // Of those that are no text, none is of use.
+        if let Ok(value) = value.to_str() {
+            headers.insert(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    AsyncRawResponse::from_bytes(parts.status.as_u16().into(), headers, body)
 }
