@@ -17,17 +17,14 @@ use crate::store::StoreError;
 /// The longest that a store can make us leave it alone.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Of a status that says no: which kind of failure, and what helps. None: as with any store.
-pub(crate) type Meaning = fn(StatusCode) -> Option<(TroubleKind, &'static str)>;
-
 /// A question, as failures name it.
 pub(crate) struct Question<'a> {
     /// Who is asked, as the manifest names it: `Vault at https://vault.example:8200`.
     pub(crate) whom: &'a str,
     /// What is asked for: `secret/app`.
     pub(crate) what: &'a str,
-    /// What a status means to this store beyond what it means to all, and what helps.
-    pub(crate) meaning: Meaning,
+    /// What helps, by status.
+    pub(crate) help: fn(StatusCode) -> Option<&'static str>,
 }
 
 impl Question<'_> {
@@ -71,38 +68,51 @@ impl Question<'_> {
         StoreError::new(kind, format!("{} {error} (asked for {})", self.whom, self.what))
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
-        let (kind, help) = match (self.meaning)(status) {
-            Some((kind, help)) => (kind, Some(help)),
-            None => (kind(status), None),
+    /// The body of an answer to an identity that is shown: whatever the other side does not like of it, it refuses it.
+    pub(crate) fn granted(&self, answer: Result<Response<Bytes>, NoAnswer>) -> Result<Bytes, StoreError> {
+        match &answer {
+            Ok(no) if [400, 401, 403, 404].contains(&no.status().as_u16()) => {
+                let help = (self.help)(no.status()).unwrap_or("check the identity");
+                Err(self.means(TroubleKind::Refused, no.status(), no.headers(), help))
+            }
+            _ => self.json(answer),
+        }
+    }
+
+    /// What a status means that means more to one store than to all.
+    pub(crate) fn means(&self, kind: TroubleKind, status: StatusCode, headers: &HeaderMap, help: &str) -> StoreError {
+        self.no(kind, status, headers, Some(help))
+    }
+
+    /// What a status other than one of success means to all.
+    pub(crate) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
+        let kind = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TroubleKind::Refused,
+            StatusCode::NOT_FOUND => TroubleKind::NotFound,
+            _ if retryable(status) => TroubleKind::Unavailable,
+            _ => TroubleKind::Unusable,
         };
-        let (whom, what) = (self.whom, self.what);
+        let moved = status.is_redirection().then_some("redirects are not followed: give the address that it leads to");
+        self.no(kind, status, headers, (self.help)(status).or(moved))
+    }
+
+    fn no(&self, kind: TroubleKind, status: StatusCode, headers: &HeaderMap, help: Option<&str>) -> StoreError {
+        let (whom, what, code) = (self.whom, self.what, status.as_u16());
         let mut message = match kind {
-            _ if status.is_redirection() => format!("{whom} answers with a redirect for {what}, which is not followed"),
-            TroubleKind::Refused => format!("{whom} refuses {what}"),
-            TroubleKind::NotFound => format!("{whom} has no {what}"),
-            TroubleKind::Unavailable => format!("{whom} has no answer for {what} at present"),
-            TroubleKind::Unusable => format!("{whom} does not accept the question for {what}"),
+            TroubleKind::Unavailable => format!("{whom} has no answer for {what} at present (status {code})"),
+            TroubleKind::Refused => format!("{whom} refuses {what} (status {code})"),
+            TroubleKind::NotFound => format!("{whom} has no {what} (status {code})"),
+            TroubleKind::Unusable => format!("{whom} does not accept the question for {what} (status {code})"),
         };
-        message.push_str(&format!(" (status {})", status.as_u16()));
-        if let Some(help) = help.or(status.is_redirection().then_some("give the address that it leads to")) {
-            message.push_str(&format!(": {help}"));
+        if let Some(help) = help {
+            message.push_str(": ");
+            message.push_str(help);
         }
         StoreError { retry_after: retry_after(headers, SystemTime::now()), ..StoreError::new(kind, message) }
     }
 }
 
-/// What a status that says no means to all.
-fn kind(status: StatusCode) -> TroubleKind {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TroubleKind::Refused,
-        StatusCode::NOT_FOUND | StatusCode::GONE => TroubleKind::NotFound,
-        _ if passes(status) => TroubleKind::Unavailable,
-        _ => TroubleKind::Unusable,
-    }
-}
-
-fn passes(status: StatusCode) -> bool {
+fn retryable(status: StatusCode) -> bool {
     let passing = [
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::PRECONDITION_FAILED,

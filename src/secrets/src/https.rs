@@ -177,7 +177,7 @@ fn system(error: &reqwest::Error) -> Option<String> {
 }
 
 /// The first cause of this kind. An [`io::Error`] hides what it was made from.
-fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(here) = next {
         if let Some(found) = here.downcast_ref() {

@@ -2,7 +2,15 @@
 //!
 //! Knows nothing of Kubernetes, of files that values end up in, or of the server that needs them.
 
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod alphabet;
 mod answer;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "gcp")]
+mod gcp;
 mod https;
 mod identity;
 mod members;

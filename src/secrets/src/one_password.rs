@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
-use self::wire::{Entry, Item, of_all};
+use self::wire::{Entry, Item, help};
 use crate::answer::Question;
 use crate::https::Https;
 use crate::identity::Identity;
@@ -69,7 +69,7 @@ impl OnePassword {
     }
 
     fn question<'a>(&'a self, what: &'a str) -> Question<'a> {
-        Question { whom: &self.whom, what, meaning: of_all }
+        Question { whom: &self.whom, what, help }
     }
 
     async fn get(&self, url: &Url, question: &Question<'_>) -> Result<Bytes, StoreError> {

@@ -7,6 +7,12 @@ use std::sync::Arc;
 
 use cardea_contract::secrets::{self as contract, StoreKind, TroubleKind};
 
+#[cfg(feature = "aws")]
+use crate::aws::SecretsManager;
+#[cfg(feature = "azure")]
+use crate::azure::KeyVault;
+#[cfg(feature = "gcp")]
+use crate::gcp::SecretManager;
 use crate::https::Https;
 use crate::identity::{Identity, authorities};
 use crate::one_password::OnePassword;
@@ -38,19 +44,31 @@ pub async fn open(name: &str, store: &contract::Store, folder: &Path) -> Result<
             Ok(Box::new(Vault::new(address, namespace.as_deref(), login_mount, role, means)?))
         }
         StoreKind::OnePasswordConnect { url } => Ok(Box::new(OnePassword::new(url, means)?)),
-        kind @ (StoreKind::AwsSecretsManager { .. }
-        | StoreKind::GcpSecretManager { .. }
-        | StoreKind::AzureKeyVault { .. }) => Err(not_built(name, kind)),
+        #[cfg(feature = "aws")]
+        StoreKind::AwsSecretsManager { region, role_arn, endpoint } => {
+            Ok(Box::new(SecretsManager::new(region, role_arn, endpoint.as_deref(), means)?))
+        }
+        #[cfg(feature = "gcp")]
+        StoreKind::GcpSecretManager { project, provider, service_account, endpoint } => {
+            Ok(Box::new(SecretManager::new(project, provider, service_account.as_deref(), endpoint.as_deref(), means)?))
+        }
+        #[cfg(feature = "azure")]
+        StoreKind::AzureKeyVault { vault_url, tenant_id, client_id, authority_host } => {
+            Ok(Box::new(KeyVault::new(vault_url, tenant_id, client_id, authority_host.as_deref(), means)?))
+        }
+        #[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure")))]
+        absent => Err(not_built(name, absent)),
     }
 }
 
 /// Released programs have every store; one that was built for few says so.
+#[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure")))]
 fn not_built(name: &str, kind: &StoreKind) -> StoreError {
     let kind = kind.name();
     StoreError::new(
         TroubleKind::Unusable,
         format!(
-            "this program is built without the kind of the store {name} ({kind}): use the released image, or build it with the feature of that kind"
+            "this program is built without the kind of the store {name} ({kind}): use the released image, or build it with the feature aws, gcp or azure"
         ),
     )
 }

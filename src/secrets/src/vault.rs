@@ -14,7 +14,7 @@ use reqwest::Url;
 
 use self::session::Session;
 use self::way::Way;
-use self::wire::{Envelope, KvMetadata, KvVersion, LeaseTerms, Renewal, body, of_leases, of_secrets};
+use self::wire::{Envelope, KvMetadata, KvVersion, LeaseTerms, Renewal, body, help_with_leases, help_with_secrets};
 use crate::answer::Question;
 use crate::https::NoAnswer;
 use crate::members::Members;
@@ -59,7 +59,7 @@ impl<'a> Place<'a> {
     }
 
     fn question<'q>(&'q self, way: &'q Way) -> Question<'q> {
-        Question { whom: &way.whom, what: &self.name, meaning: of_secrets }
+        Question { whom: &way.whom, what: &self.name, help: help_with_secrets }
     }
 }
 
@@ -150,10 +150,18 @@ impl Vault {
     }
 
     async fn prolonged(&self, lease: &Lease) -> Result<Lease, StoreError> {
-        let question = Question { whom: &self.way.whom, what: "a longer lease", meaning: of_leases };
+        let question = Question { whom: &self.way.whom, what: "a longer lease", help: help_with_leases };
         let url = self.way.url(["sys", "leases", "renew"]);
         let wanted = Renewal { lease_id: &lease.id, increment: lease.lasts.as_secs() };
-        let text = question.json(self.ask(Method::POST, &url, body(&wanted)).await?)?;
+        let answer = self.ask(Method::POST, &url, body(&wanted)).await?;
+        // Vault's word for a lease that it does not know.
+        if let Ok(no) = &answer
+            && no.status() == StatusCode::BAD_REQUEST
+        {
+            let help = "it has ended, so the secret must be read anew";
+            return Err(question.means(TroubleKind::NotFound, no.status(), no.headers(), help));
+        }
+        let text = question.json(answer)?;
         question.parsed::<LeaseTerms<'_>>(&text)?.lease().ok_or_else(|| question.unusable("without a lease"))
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cardea_contract::secrets::TroubleKind;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -105,17 +104,16 @@ impl Names {
     }
 }
 
-/// What a status means of anything.
-pub(super) fn of_all(status: StatusCode) -> Option<(TroubleKind, &'static str)> {
-    Some(match status.as_u16() {
-        401 => (
-            TroubleKind::Refused,
-            "the access token is not one of this Connect server: create one and put it into the Secret",
-        ),
-        403 => (TroubleKind::Refused, "the access token must be allowed to read that vault"),
-        404 => (TroubleKind::NotFound, "check the ids, and that the access token may read that vault"),
-        _ => return None,
-    })
+/// What helps, whatever is asked for.
+pub(super) fn help(status: StatusCode) -> Option<&'static str> {
+    match status.as_u16() {
+        401 => {
+            Some("the access token is none of this Connect server's: create one for it and put that into the Secret")
+        }
+        403 => Some("the access token must be allowed to read that vault"),
+        404 => Some("check the ids, and that the access token may read that vault"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

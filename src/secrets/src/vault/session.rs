@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::way::Way;
-use super::wire::{Auth, LoginAnswer, LoginRequest, body, of_logins};
+use super::wire::{Auth, LoginAnswer, LoginRequest, body, help_with_logins};
 use crate::answer::Question;
 use crate::identity::Identity;
 use crate::path;
@@ -128,7 +128,7 @@ impl Session {
     }
 
     async fn renewed(&self, way: &Way, old: &Token) -> Result<Token, StoreError> {
-        let question = Question { whom: &way.whom, what: "a longer life of its token", meaning: of_logins };
+        let question = Question { whom: &way.whom, what: "a longer life of its token", help: help_with_logins };
         let asked = Instant::now();
         let url = way.url(["auth", "token", "renew-self"]);
         let answer = way.ask(Method::POST, &url, Some(&old.header), Bytes::from_static(b"{}")).await;
@@ -142,12 +142,12 @@ impl Session {
 
     async fn login(&self, way: &Way) -> Result<Token, StoreError> {
         let what = format!("the login as {} at {}", self.role, self.mount);
-        let question = Question { whom: &way.whom, what: &what, meaning: of_logins };
+        let question = Question { whom: &way.whom, what: &what, help: help_with_logins };
         let jwt = self.identity.token().await?;
         let asked = Instant::now();
         let url = way.url(["auth"].into_iter().chain(self.mount.split('/')).chain(["login"]));
         let sent = body(&LoginRequest { role: &self.role, jwt: &jwt });
-        let text = question.json(way.ask(Method::POST, &url, None, sent).await)?;
+        let text = question.granted(way.ask(Method::POST, &url, None, sent).await)?;
         token(&question, question.parsed::<LoginAnswer<'_>>(&text)?.auth, asked)
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cardea_contract::secrets::TroubleKind;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -114,36 +113,35 @@ impl LeaseTerms<'_> {
     }
 }
 
-/// What a status means of a secret.
-pub(super) fn of_secrets(status: StatusCode) -> Option<(TroubleKind, &'static str)> {
-    Some(match status.as_u16() {
-        403 => (TroubleKind::Refused, "a policy of the role must allow it to be read, and the namespace must be right"),
-        404 => (TroubleKind::NotFound, "check mount, path and version, and whether the engine is KV of version 1 or 2"),
-        other => return of_all(other),
-    })
+/// What helps when a secret is asked for.
+pub(super) fn help_with_secrets(status: StatusCode) -> Option<&'static str> {
+    match status.as_u16() {
+        403 => Some("a policy of the role must allow it to be read, and the namespace must be right"),
+        404 => Some("check mount, path and version, and whether the engine is KV of version 1 or 2"),
+        503 => SEALED,
+        _ => None,
+    }
 }
 
-/// What a status means of a login.
-pub(super) fn of_logins(status: StatusCode) -> Option<(TroubleKind, &'static str)> {
-    Some(match status.as_u16() {
-        400 | 403 => (
-            TroubleKind::Refused,
-            "check the role, and that it is bound to the pod's ServiceAccount, its namespace and the audience of its token",
+/// What helps when a login fails.
+pub(super) fn help_with_logins(status: StatusCode) -> Option<&'static str> {
+    match status.as_u16() {
+        400 | 403 => Some(
+            "check the role, and that it is bound to the pod's ServiceAccount, its namespace and the token's audience",
         ),
-        404 => (TroubleKind::Refused, "no such login is mounted: check loginMount and the namespace"),
-        other => return of_all(other),
-    })
+        404 => Some("no such login is mounted: check loginMount and the namespace"),
+        503 => SEALED,
+        _ => None,
+    }
 }
 
-/// What a status means of a lease.
-pub(super) fn of_leases(status: StatusCode) -> Option<(TroubleKind, &'static str)> {
-    Some(match status.as_u16() {
-        400 | 404 => (TroubleKind::NotFound, "the lease has ended; the secret is to be read anew"),
-        403 => (TroubleKind::Refused, "a policy of the role must allow sys/leases/renew"),
-        other => return of_all(other),
-    })
+/// What helps when a lease cannot be prolonged.
+pub(super) fn help_with_leases(status: StatusCode) -> Option<&'static str> {
+    match status.as_u16() {
+        403 => Some("a policy of the role must allow sys/leases/renew"),
+        503 => SEALED,
+        _ => None,
+    }
 }
 
-fn of_all(status: u16) -> Option<(TroubleKind, &'static str)> {
-    (status == 503).then_some((TroubleKind::Unavailable, "it may be sealed: unseal it"))
-}
+const SEALED: Option<&str> = Some("it may be sealed");
