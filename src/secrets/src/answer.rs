@@ -68,29 +68,46 @@ impl Question<'_> {
         StoreError::new(kind, format!("{} {error} (asked for {})", self.whom, self.what))
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
-        let (whom, what, code) = (self.whom, self.what, status.as_u16());
-        let (kind, message) = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                (TroubleKind::Refused, format!("{whom} refuses {what} (status {code})"))
+    /// The body of an answer to an identity that is shown: whatever the other side does not like of it, it refuses it.
+    pub(crate) fn granted(&self, answer: Result<Response<Bytes>, NoAnswer>) -> Result<Bytes, StoreError> {
+        match &answer {
+            Ok(no) if [400, 401, 403, 404].contains(&no.status().as_u16()) => {
+                let help = (self.help)(no.status()).unwrap_or("check the identity");
+                Err(self.means(TroubleKind::Refused, no.status(), no.headers(), help))
             }
-            StatusCode::NOT_FOUND => (TroubleKind::NotFound, format!("{whom} has no {what} (status {code})")),
-            _ if status.is_redirection() => (
-                TroubleKind::Unusable,
-                format!(
-                    "{whom} answers with a redirect (status {code}, asked for {what}), which is not followed: give the address that it leads to"
-                ),
-            ),
-            _ if retryable(status) => (
-                TroubleKind::Unavailable,
-                format!("{whom} is not able to answer now (status {code}, asked for {what})"),
-            ),
-            _ => (TroubleKind::Unusable, format!("{whom} does not accept the question for {what} (status {code})")),
+            _ => self.json(answer),
+        }
+    }
+
+    /// What a status means that means more to one store than to all.
+    pub(crate) fn means(&self, kind: TroubleKind, status: StatusCode, headers: &HeaderMap, help: &str) -> StoreError {
+        self.no(kind, status, headers, Some(help))
+    }
+
+    /// What a status other than one of success means to all.
+    pub(crate) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
+        let kind = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TroubleKind::Refused,
+            StatusCode::NOT_FOUND => TroubleKind::NotFound,
+            _ if retryable(status) => TroubleKind::Unavailable,
+            _ => TroubleKind::Unusable,
         };
-        let message = match (self.help)(status) {
-            Some(help) => format!("{message}: {help}"),
-            None => message,
+        let moved = status.is_redirection().then_some("redirects are not followed: give the address that it leads to");
+        self.no(kind, status, headers, (self.help)(status).or(moved))
+    }
+
+    fn no(&self, kind: TroubleKind, status: StatusCode, headers: &HeaderMap, help: Option<&str>) -> StoreError {
+        let (whom, what, code) = (self.whom, self.what, status.as_u16());
+        let mut message = match kind {
+            TroubleKind::Unavailable => format!("{whom} has no answer for {what} at present (status {code})"),
+            TroubleKind::Refused => format!("{whom} refuses {what} (status {code})"),
+            TroubleKind::NotFound => format!("{whom} has no {what} (status {code})"),
+            TroubleKind::Unusable => format!("{whom} does not accept the question for {what} (status {code})"),
         };
+        if let Some(help) = help {
+            message.push_str(": ");
+            message.push_str(help);
+        }
         StoreError { retry_after: retry_after(headers, SystemTime::now()), ..StoreError::new(kind, message) }
     }
 }

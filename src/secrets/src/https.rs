@@ -11,8 +11,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use reqwest::Client;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -95,6 +96,27 @@ impl Https {
         Ok(Self { client, under_way: Semaphore::new(AT_ONCE) })
     }
 
+    /// Asks for JSON, with JSON if there is a body.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, NoAnswer> {
+        let json = HeaderValue::from_static("application/json");
+        let is_empty = body.is_empty();
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = url.as_str().parse().map_err(|_| NoAnswer::Request)?;
+        *request.headers_mut() = headers;
+        if !is_empty {
+            request.headers_mut().insert(CONTENT_TYPE, json.clone());
+        }
+        request.headers_mut().insert(ACCEPT, json);
+        self.answer(request).await
+    }
+
     /// The answer, whatever its status, with a body that is wiped when it is dropped.
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
         let request = reqwest::Request::try_from(request).map_err(|_| NoAnswer::Request)?;
@@ -155,7 +177,7 @@ fn system(error: &reqwest::Error) -> Option<String> {
 }
 
 /// The first cause of this kind. An [`io::Error`] hides what it was made from.
-fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(here) = next {
         if let Some(found) = here.downcast_ref() {

@@ -2,13 +2,24 @@
 //!
 //! Knows nothing of Kubernetes, of files that values end up in, or of the server that needs them.
 
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod alphabet;
 mod answer;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "gcp")]
+mod gcp;
 mod https;
 mod identity;
 mod members;
+mod one_password;
 mod open;
+mod path;
 mod store;
 mod value;
+mod vault;
 
 pub use open::open;
 pub use store::{Lease, Reading, Store, StoreError, Version};

@@ -7,9 +7,17 @@ use std::sync::Arc;
 
 use cardea_contract::secrets::{self as contract, StoreKind, TroubleKind};
 
+#[cfg(feature = "aws")]
+use crate::aws::SecretsManager;
+#[cfg(feature = "azure")]
+use crate::azure::KeyVault;
+#[cfg(feature = "gcp")]
+use crate::gcp::SecretManager;
 use crate::https::Https;
 use crate::identity::{Identity, authorities};
+use crate::one_password::OnePassword;
 use crate::store::{Store, StoreError};
+use crate::vault::Vault;
 
 /// What every store is made with.
 pub(crate) struct Means {
@@ -32,20 +40,35 @@ pub async fn open(name: &str, store: &contract::Store, folder: &Path) -> Result<
     })?;
     let means = Means { identity: Identity::of(&folder), https: Arc::new(https) };
     match &store.kind {
-        StoreKind::Vault { .. } | StoreKind::OnePasswordConnect { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::AwsSecretsManager { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::GcpSecretManager { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::AzureKeyVault { .. } => Err(missing(name, &store.kind, &means)),
+        StoreKind::Vault { address, namespace, login: _, login_mount, role } => {
+            Ok(Box::new(Vault::new(address, namespace.as_deref(), login_mount, role, means)?))
+        }
+        StoreKind::OnePasswordConnect { url } => Ok(Box::new(OnePassword::new(url, means)?)),
+        #[cfg(feature = "aws")]
+        StoreKind::AwsSecretsManager { region, role_arn, endpoint } => {
+            Ok(Box::new(SecretsManager::new(region, role_arn, endpoint.as_deref(), means)?))
+        }
+        #[cfg(feature = "gcp")]
+        StoreKind::GcpSecretManager { project, provider, service_account, endpoint } => {
+            Ok(Box::new(SecretManager::new(project, provider, service_account.as_deref(), endpoint.as_deref(), means)?))
+        }
+        #[cfg(feature = "azure")]
+        StoreKind::AzureKeyVault { vault_url, tenant_id, client_id, authority_host } => {
+            Ok(Box::new(KeyVault::new(vault_url, tenant_id, client_id, authority_host.as_deref(), means)?))
+        }
+        #[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure")))]
+        absent => Err(not_built(name, absent)),
     }
 }
 
 /// Released programs have every store; one that was built for few says so.
-fn missing(name: &str, kind: &StoreKind, _: &Means) -> StoreError {
+#[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure")))]
+fn not_built(name: &str, kind: &StoreKind) -> StoreError {
     let kind = kind.name();
     StoreError::new(
         TroubleKind::Unusable,
         format!(
-            "this program is built without the kind of the store {name} ({kind}): use the released image, or build it with the feature of that kind"
+            "this program is built without the kind of the store {name} ({kind}): use the released image, or build it with the feature aws, gcp or azure"
         ),
     )
 }
