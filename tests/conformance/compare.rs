@@ -32,6 +32,12 @@ impl Checks {
         let wanted = self.0.iter().filter(|((scenario, ..), _)| scenarios.contains(&scenario.as_str()));
         Self(wanted.map(|(key, statuses)| (key.clone(), statuses.clone())).collect())
     }
+
+    /// Those of all scenarios but some.
+    pub(crate) fn without(mut self, scenarios: &[&str]) -> Self {
+        self.0.retain(|(scenario, ..), _| !scenarios.contains(&scenario.as_str()));
+        self
+    }
 }
 
 /// A check that came out otherwise.

@@ -1,5 +1,5 @@
 //! `make conformance`: the official suite asks our fixture server directly and through `cardea run`, in both eras, over
-//! HTTP/1.1 and HTTP/2, with each kind of credential, and every check must come out the same, warnings and skips included.
+//! HTTP/1.1 and HTTP/2, with each kind of credential, and as a stdio server that is bridged; every check must come out the same, warnings and skips included.
 //! An exit code would not do: most of what a middleman breaks is a warning to the suite.
 //!
 //! Ends with a line a run: `conformance ERA MODE: N equal, 0 different`. Afterwards faults are built in on purpose, and
@@ -86,7 +86,26 @@ async fn conform_to(suite: &Suite, era: Era) -> anyhow::Result<Vec<Line>> {
         lines.push(seen(suite, &run, fault, &direct).await.context(format!("with {fault}"))?);
     }
     run.end().await?;
+    lines.push(over_stdio(suite, era, &direct).await?);
     Ok(lines)
+}
+
+/// Scenarios about what a server does with streams of its own: that it answers with some, ends one early and takes it up
+/// again. One that speaks stdio has none, and the bridge opens streams only where they are needed.
+const OF_HTTP: [&str; 2] = ["server-sse-multiple-streams", "server-sse-polling"];
+
+/// The same fixture as a process that speaks stdio, bridged.
+async fn over_stdio(suite: &Suite, era: Era, direct: &Checks) -> anyhow::Result<Line> {
+    let run = Run::start_stdio().await?;
+    let mode = format!("{era} over stdio, certificate, HTTP/1.1");
+    let shim = Shim::start(&run, Evidence::Certificate, Protocol::Http1, None).await?;
+    let through = through(suite, era, shim, &[]).await.context(mode.clone())?;
+    let (equal, different) = compare(&direct.clone().without(&OF_HTTP), &through.without(&OF_HTTP));
+    for difference in &different {
+        print(&format!("conformance {mode}: {difference}"));
+    }
+    run.end().await?;
+    Ok(Line { fine: different.is_empty(), text: format!("{mode}: {equal} equal, {} different", different.len()) })
 }
 
 /// One run through the proxy: of all scenarios, or of these.

@@ -75,14 +75,29 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn start(fixture: &Fixture) -> anyhow::Result<Self> {
+        Self::of(MANIFEST, &["--upstream", &fixture.url()]).await
+    }
+
+    /// In front of a fixture that speaks stdio, a process a session.
+    pub(crate) async fn start_stdio() -> anyhow::Result<Self> {
+        let fixture = program("conformance-server")?.to_string_lossy().into_owned();
+        let command = serde_json::to_string(&[&fixture, "stdio"])?;
+        let transport = format!(
+            "spec:\n  transport:\n    type: Stdio\n    stdio:\n      command: {command}\n      maxProcesses: 64\n"
+        );
+        Self::of(&MANIFEST.replacen("spec:\n", &transport, 1), &[]).await
+    }
+
+    async fn of(manifest: &str, server: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (manifest, log) = (folder.path().join("server.yaml"), folder.path().join("log"));
-        std::fs::write(&manifest, MANIFEST)?;
+        let (text, manifest, log) = (manifest, folder.path().join("server.yaml"), folder.path().join("log"));
+        std::fs::write(&manifest, text)?;
         let token = token(folder.path()).await?;
         let port = free_port()?;
         let mut process = Command::new(program("cardea")?)
             .args(["run", "--secret", &format!("suite-tokens={}", folder.path().display())])
-            .args(["--admin-port", "0", "--upstream", &fixture.url(), "--listen", &PROXY.to_string()])
+            .args(["--admin-port", "0", "--listen", &PROXY.to_string()])
+            .args(server)
             .args(["--port", &port.to_string(), "-f"])
             .arg(&manifest)
             .stdin(Stdio::null())

@@ -8,6 +8,7 @@ mod connection;
 mod folder;
 mod local;
 mod process;
+mod server;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,7 +26,7 @@ use crate::manifest::{Manifests, Policies};
 use crate::source::Source;
 use folder::Folder;
 use local::{Account, Fit, Given, Local, UpstreamUrl};
-use process::Process;
+use server::Server;
 use watch::Watch;
 
 /// How long requests and streams may last after Ctrl-C.
@@ -67,7 +68,8 @@ pub(crate) struct Flags {
     /// A ConfigMap that the manifest refers to, as a folder with a file for each key. May be repeated.
     #[arg(long, value_name = "NAME=FOLDER")]
     config_map: Vec<Given>,
-    /// Starts the server, which must listen on loopback at spec.transport.port.
+    /// Starts the server, which must listen on loopback at spec.transport.port; with the transport Stdio in place of its
+    /// command.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -80,20 +82,24 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let _ends_all = shutdown.clone().drop_guard();
     cardea_proxy::cancel_on_signal(&shutdown).context("cannot hear signals")?;
-    if flags.command.is_empty() && flags.upstream.is_none() {
-        bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
-    }
     let address = SocketAddr::new(flags.listen, free_port(flags.listen, flags.port)?);
     let text = documents::text(flags.source.file()?)?;
     let (server, policies) = asked(&flags.source, &text)?;
     let local = Local::new(&flags, &server, address)?;
     let fit = local.fit(server, policies, 1)?;
+    let bridged = fit.server.serve.as_ref().is_some_and(|serve| serve.stdio.is_some());
+    if flags.command.is_empty() && flags.upstream.is_none() && !bridged {
+        bail!("say which server to run: append `-- COMMAND ARGS...`, or name one that runs with --upstream URL");
+    }
 
     let folder = Folder::create(&local)?;
     folder.put(&fit)?;
-    let mut process = match flags.command.as_slice() {
-        [] => None,
-        command => Some(Process::start(command, local.environment(&fit.server, &folder)?)?),
+    let mut running = match flags.upstream {
+        Some(_) => Server::Elsewhere,
+        None => {
+            let environment = local.environment(&fit.server, &folder)?;
+            Server::start(&flags.command, &fit.server, environment, &folder)?
+        }
     };
 
     let settings = Settings {
@@ -117,17 +123,15 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     });
     let outcome = tokio::select! {
         ended = &mut proxy => return ended?.context("the proxy did not start"),
-        problem = Process::ended(process.as_mut()) => Err(problem),
+        problem = running.ended() => Err(problem),
         outcome = serve(&flags, &local, fit, &folder, text, addresses) => outcome,
         () = shutdown.cancelled() => Ok(()),
     };
     shutdown.cancel();
     let drained = proxy.await;
-    if let Some(process) = process {
-        process.end().await;
-    }
+    let ended = running.end().await;
     drained?.context("the proxy ended")?;
-    outcome
+    outcome.and(ended)
 }
 
 /// The server that is meant, with the policies that count for it.

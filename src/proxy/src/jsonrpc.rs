@@ -18,8 +18,19 @@ pub(crate) use crate::reply::Id;
 /// Members of a message. There are no others: an extension lives in `params` and `_meta`.
 const TOP: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// Members of `params` that a decision may rest on, here or in the server.
-const PARAMS: [&str; 10] =
-    ["name", "arguments", "uri", "_meta", "cursor", "notifications", "task", "ref", "requestState", "inputResponses"];
+const PARAMS: [&str; 11] = [
+    "name",
+    "arguments",
+    "uri",
+    "taskId",
+    "_meta",
+    "cursor",
+    "notifications",
+    "task",
+    "ref",
+    "requestState",
+    "inputResponses",
+];
 /// The member of `_meta` that names the revision since 2026-07-28.
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The member of `_meta` that says what the client can do.
@@ -58,6 +69,7 @@ pub(crate) enum Kind {
 pub(crate) struct Params {
     pub(crate) name: Member,
     pub(crate) uri: Member,
+    pub(crate) task_id: Member,
     /// Revision in `_meta`.
     pub(crate) version: Member,
     /// The client's capabilities in `_meta`.
@@ -217,6 +229,7 @@ impl<'de> Visitor<'de> for ParamsSeed {
             match name.as_ref() {
                 "name" => params.name = map.next_value_seed(Text { depth: 2 })?,
                 "uri" => params.uri = map.next_value_seed(Text { depth: 2 })?,
+                "taskId" => params.task_id = map.next_value_seed(Text { depth: 2 })?,
                 "_meta" => (params.version, params.capabilities) = map.next_value_seed(Meta)?,
                 "notifications" => params.listens = map.next_value_seed(ListensSeed)?,
                 "ref" => params.reference = map.next_value_seed(ReferenceSeed)?,

@@ -259,6 +259,8 @@ fn check_mirrors(headers: &HeaderMap, message: &Message) -> Result<(), Refused> 
     let mirrored = match method {
         "tools/call" | "prompts/get" => Some(&params.name),
         "resources/read" => Some(&params.uri),
+        // The extension for tasks (SEP-2663).
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some(&params.task_id),
         _ => None,
     };
     let name = header(headers, &headers::NAME)?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use cardea_contract::Listens;
 use cardea_policy::{Arguments, Mirror};
 use http::HeaderMap;
 use serde_json::Value;
@@ -28,7 +29,15 @@ pub(crate) async fn check(
     body: &[u8],
 ) -> Result<(), Refused> {
     let agrees = |look: &Look| agree(look.mirrors(tool), headers, &Given::new(Some(body)));
-    if proxy.known.last(&snapshot.config.upstream).is_none_or(|look| agrees(&look)) {
+    let upstream = &snapshot.config.upstream;
+    let fits = match (proxy.known.last(upstream), &upstream.listens) {
+        (Some(look), _) => agrees(&look),
+        // A server that speaks HTTP looks by itself.
+        (None, Listens::Port(_)) => true,
+        // One that speaks stdio sees no headers.
+        (None, Listens::Socket(_)) => false,
+    };
+    if fits {
         return Ok(());
     }
     // It may be the tool that has changed.

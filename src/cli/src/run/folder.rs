@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cardea_contract::pod;
+use cardea_contract::{Listens, pod};
 use cardea_pki::{Authority, LeafRequest, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,7 +43,11 @@ impl Folder {
     pub(crate) fn put(&self, fit: &Fit) -> anyhow::Result<()> {
         self.write_clients(fit.server.client_ca.as_deref())?;
         self.link_credentials(&fit.credentials)?;
-        self.write("config/proxy.json", &serde_json::to_string(&fit.config)?)
+        let mut config = fit.config.clone();
+        if let Listens::Socket(socket) = &mut config.upstream.listens {
+            *socket = self.socket()?.to_string_lossy().into_owned();
+        }
+        self.write("config/proxy.json", &serde_json::to_string(&config)?)
     }
 
     /// Further authorities of client certificates, if any.
@@ -77,6 +81,18 @@ impl Folder {
         let path = format!("secrets/{name}/{file}");
         self.write(&path, value)?;
         Ok(self.path(&path))
+    }
+
+    /// Where a stdio server is bridged to.
+    pub(crate) fn socket(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.path("bridge");
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        Ok(folder.join("mcp.sock"))
+    }
+
+    /// Where secrets of the server's stand as files.
+    pub(crate) fn secrets_dir(&self) -> PathBuf {
+        self.path("secrets")
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {

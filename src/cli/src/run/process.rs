@@ -32,14 +32,11 @@ impl Process {
         Ok(Self { child, group })
     }
 
-    /// Waits until it ends by itself, which it should not; for ever if there is none.
-    pub(crate) async fn ended(process: Option<&mut Self>) -> anyhow::Error {
-        match process {
-            None => std::future::pending().await,
-            Some(process) => match process.child.wait().await {
-                Ok(status) => anyhow::anyhow!("the server ended: {status}"),
-                Err(error) => anyhow::Error::new(error).context("the server cannot be waited for"),
-            },
+    /// Waits until it ends by itself, which it should not.
+    pub(crate) async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => anyhow::anyhow!("the server ended: {status}"),
+            Err(error) => anyhow::Error::new(error).context("the server cannot be waited for"),
         }
     }
 
