@@ -2,8 +2,14 @@
 //!
 //! Knows nothing of Kubernetes, of files that values end up in, or of the server that needs them.
 
+mod codes;
+mod refresh;
+mod selection;
 mod store;
 mod value;
 
+pub use codes::{Code, Codes};
+pub use refresh::{Recipient, Refresh, UnknownStore};
+pub use selection::{MAX_VALUE, Unfit};
 pub use store::{Lease, Reading, Store, StoreError, Version};
 pub use value::{Value, Values};
