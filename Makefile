@@ -79,7 +79,7 @@ check: deny ## Format, lints, licences, shell and Go
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked -p cardea-proxy -p cardea-tests --features cardea-proxy/otel,cardea-tests/otel --all-targets -- --deny warnings
 	go vet -C tests/cluster ./...
-	test -z "$$(gofmt -l tests/cluster/*.go)"
+	test -z "$$(gofmt -l tests/cluster)"
 
 deny: $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 	$< --locked --log-level error check licenses bans sources

@@ -12,8 +12,8 @@ import (
 
 const heartbeat = 30 * time.Second
 
-// build makes sure that all parts of a tier are in the cache. It is quick when they are.
-func build(wanted tier) error {
+// build makes sure that these parts are in the cache. It is quick when they are.
+func build(wanted []part) error {
 	missing, err := missingParts(wanted)
 	if err != nil || len(missing) == 0 {
 		return err
@@ -35,9 +35,9 @@ func build(wanted tier) error {
 	return nil
 }
 
-func missingParts(wanted tier) ([]part, error) {
+func missingParts(wanted []part) ([]part, error) {
 	var missing []part
-	for _, p := range tierParts[wanted] {
+	for _, p := range wanted {
 		folder, err := p.folder()
 		if err != nil {
 			return nil, err
@@ -49,6 +49,22 @@ func missingParts(wanted tier) ([]part, error) {
 		}
 	}
 	return missing, nil
+}
+
+// buildNamed makes sure that one part is there and prints its folder, for programs that want it without a cluster.
+func buildNamed(name string) error {
+	wanted, err := partNamed(name)
+	if err != nil {
+		return err
+	}
+	if err := build([]part{wanted}); err != nil {
+		return err
+	}
+	folder, err := wanted.folder()
+	if err == nil {
+		fmt.Println(folder)
+	}
+	return err
 }
 
 // build fills a folder beside the final one and renames it when everything is there.

@@ -161,7 +161,7 @@ func needs(t *testing.T, wanted tier) {
 	if err := check(wanted); err != nil {
 		t.Skip(err)
 	}
-	missing, err := missingParts(wanted)
+	missing, err := missingParts(tierParts[wanted])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 const usage = `usage:
   cluster build [--tier control-plane|node]              build what is missing into the cache
+  cluster build --part NAME                              build one part and print its folder
   cluster check [--tier control-plane|node]              can the tier run here? one line says why not
   cluster path                                           print a folder with kubectl, helm, kubeconform and crane
   cluster run [--tier control-plane|node] [--logs DIR] [-- COMMAND ARGS...]
@@ -46,6 +47,7 @@ func dispatch(arguments []string) (int, error) {
 	flags.Usage = func() { fmt.Fprint(os.Stderr, usage) }
 	tierName := flags.String("tier", string(controlPlaneTier), "")
 	logs := flags.String("logs", "", "")
+	partName := flags.String("part", "", "")
 	if err := flags.Parse(rest); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0, nil
@@ -59,7 +61,10 @@ func dispatch(arguments []string) (int, error) {
 
 	switch name {
 	case "build":
-		return failing(build(wanted))
+		if *partName != "" {
+			return failing(buildNamed(*partName))
+		}
+		return failing(build(tierParts[wanted]))
 	case "check":
 		return failing(check(wanted))
 	case "path":

@@ -48,6 +48,7 @@ var (
 	}
 	ciliumCNIPart     = part{name: "cilium-cni", module: "cilium", target: ciliumModule + "/plugins/cilium-cni", flags: []string{"-tags", "osusergo", "-ldflags", "-s -w"}, minutes: 1}
 	ciliumSourcesPart = part{name: "cilium-sources", module: "cilium", finish: copyCiliumSources}
+	vaultPart         = part{name: "vault", module: "vault", target: ".", flags: stripped, minutes: 6}
 
 	stripped = []string{"-ldflags", "-s -w"}
 	// toolParts are for the people and tests that use the cluster.
@@ -57,7 +58,21 @@ var (
 		controlPlaneTier: toolParts,
 		nodeTier:         append(slices.Clone(toolParts), pausePart, corednsPart, ciliumAgentPart, ciliumCNIPart, ciliumSourcesPart),
 	}
+	// namedParts are built for those who ask for them by name, with or without a cluster.
+	namedParts = append([]part{vaultPart}, tierParts[nodeTier]...)
 )
+
+// partNamed is the part that --part means.
+func partNamed(name string) (part, error) {
+	var known []string
+	for _, p := range namedParts {
+		if p.name == name {
+			return p, nil
+		}
+		known = append(known, p.name)
+	}
+	return part{}, fmt.Errorf("no part is called %q; there are %s", name, strings.Join(known, ", "))
+}
 
 // folder is where the part lies once it is built.
 func (p part) folder() (string, error) {

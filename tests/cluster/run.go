@@ -39,7 +39,7 @@ func runCluster(wanted tier, logs string, command []string) (int, error) {
 	if err := check(wanted); err != nil {
 		return 1, err
 	}
-	if err := build(wanted); err != nil {
+	if err := build(tierParts[wanted]); err != nil {
 		return 1, err
 	}
 	runs, err := runsFolder()

@@ -46,9 +46,9 @@ impl Codes {
     pub fn code_of(&self, values: &Values) -> Code {
         match values {
             Values::Text(text) => self.code([("", text.expose())]),
-            Values::Members(members) => {
-                self.code(members.iter().map(|(name, value)| (name.as_str(), value.expose())).chain([("members", &[][..])]))
-            }
+            Values::Members(members) => self.code(
+                members.iter().map(|(name, value)| (name.as_str(), value.expose())).chain([("members", &[][..])]),
+            ),
         }
     }
 }

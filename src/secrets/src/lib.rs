@@ -2,14 +2,22 @@
 //!
 //! Knows nothing of Kubernetes, of files that values end up in, or of the server that needs them.
 
+mod answer;
+mod check;
 mod codes;
+mod https;
+mod identity;
+mod lazily;
+mod members;
+mod open;
 mod refresh;
-mod selection;
 mod store;
 mod value;
 
+pub use check::{Finding, check};
 pub use codes::{Code, Codes};
+pub use lazily::lazily;
+pub use open::open;
 pub use refresh::{Recipient, Refresh, UnknownStore};
-pub use selection::{MAX_VALUE, Unfit};
 pub use store::{Lease, Reading, Store, StoreError, Version};
 pub use value::{Value, Values};

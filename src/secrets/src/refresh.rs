@@ -149,7 +149,8 @@ impl Refresh {
         });
         self.agenda.ended(number, ended, now, chance);
         if let Some(store) = self.stores.get_mut(place.store) {
-            store.unavailable = answer.as_ref().err().filter(|_| ended.unavailable || ended.retry_after.is_some()).cloned();
+            store.unavailable =
+                answer.as_ref().err().filter(|_| ended.unavailable || ended.retry_after.is_some()).cloned();
         }
         let next = match answer {
             Ok(Found::Same) => {

@@ -8,11 +8,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cardea_contract::SecretsReport;
 use cardea_contract::secrets::{SecretsConfig, TroubleKind};
-use cardea_secrets::{Codes, Reading, Recipient, StoreError, Unfit, Value};
+use cardea_secrets::{Codes, Reading, Recipient, StoreError, Value};
 
 use super::folder::{Content, Delivered, Folder, NoFolder};
 use super::ledger::{Ledger, Moment};
 use super::manifest::Wanted;
+
+/// Largest value that is delivered, in bytes.
+const MAX_VALUE: usize = 1 << 20;
 
 /// Where secrets are delivered to.
 pub(super) struct Delivery {
@@ -53,17 +56,18 @@ impl Delivery {
         Ok(Self { secrets, ledger, codes, news: true })
     }
 
-    /// What is to be reported, if that may be something else than before.
-    pub(super) fn news(&mut self) -> Option<SecretsReport> {
-        std::mem::take(&mut self.news).then(|| self.ledger.report(now().at))
+    /// What is to be reported now.
+    pub(super) fn report(&mut self) -> SecretsReport {
+        self.news = false;
+        self.ledger.report(now().at)
     }
 
-    /// Whether there is something to be reported.
+    /// Whether the report may say something else than before.
     pub(super) fn has_news(&self) -> bool {
         self.news
     }
 
-    /// The report may say something else, or was not written.
+    /// Time alone has changed what the report says.
     pub(super) fn look_again(&mut self) {
         self.news = true;
     }
@@ -77,9 +81,9 @@ impl Delivery {
         let Some(target) = self.secrets.get(index) else { return Ok(()) };
         let values = match target.select(reading) {
             Ok(values) => values,
-            Err((kind, message)) => {
-                if self.ledger.unfit(index, kind, &message, now()) {
-                    target.warn(&message);
+            Err(unfit) => {
+                if self.ledger.unfit(index, &unfit, now()) {
+                    target.warn(&unfit.message);
                 }
                 return Ok(());
             }
@@ -88,17 +92,14 @@ impl Delivery {
             let named = target.wanted.iter().zip(&values);
             self.codes.code(named.map(|(wanted, value)| (wanted.key.as_deref().unwrap_or(""), value.expose()))).shown()
         });
-        let contents: Vec<_> = target
-            .wanted
-            .iter()
-            .zip(values)
-            .map(|(wanted, value)| Content { path: &wanted.path, value })
-            .collect();
+        let contents: Vec<_> =
+            target.wanted.iter().zip(values).map(|(wanted, value)| Content { path: &wanted.path, value }).collect();
         let new = match target.folder.deliver(&contents) {
             Ok(Delivered::Already) => None,
             Ok(Delivered::New { rotated }) => Some(rotated),
             Err(error) => {
-                let message = format!("its values cannot be written to memory ({}): see how large the volume is", error.kind());
+                let message =
+                    format!("its values cannot be written to memory ({}): see how large the volume is", error.kind());
                 return Err(StoreError::new(TroubleKind::Unusable, message));
             }
         };
@@ -143,18 +144,19 @@ impl Recipient for Delivery {
 
 impl Target {
     /// Its values, in the order in which they are wanted.
-    fn select(&self, reading: &Reading) -> Result<Vec<Value>, (TroubleKind, String)> {
+    fn select(&self, reading: &Reading) -> Result<Vec<Value>, StoreError> {
         let value = |wanted: &Wanted| {
-            let value = reading.values.select(wanted.key.as_deref()).map_err(|unfit| {
-                let kind = if matches!(unfit, Unfit::NoKey(_)) { TroubleKind::NotFound } else { TroubleKind::Unusable };
-                (kind, unfit.to_string())
-            })?;
+            let value = reading.values.value(wanted.key.as_deref())?;
+            let unusable = |message| Err(StoreError::new(TroubleKind::Unusable, message));
+            if value.expose().len() > MAX_VALUE {
+                let name = &wanted.name;
+                return unusable(format!("the value for {name} is larger than 1 MiB: keep less of it in the store"));
+            }
             if wanted.variable && value.expose().contains(&0) {
-                let message = format!(
-                    "the value for the environment variable {} has a NUL in it, which none can: deliver it as a file",
-                    wanted.name
-                );
-                return Err((TroubleKind::Unusable, message));
+                let name = &wanted.name;
+                return unusable(format!(
+                    "the value for the environment variable {name} has a NUL in it, as none can: deliver it as a file"
+                ));
             }
             Ok(value)
         };

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cardea_contract::secrets::{
-    SecretReport, SecretTrouble, SecretsConfig, SecretsReport, StoreReport, TroubleKind,
-};
+use cardea_contract::secrets::{SecretReport, SecretTrouble, SecretsConfig, SecretsReport, StoreReport, TroubleKind};
 use cardea_secrets::StoreError;
 
 /// Seconds by which the report may be behind with when a store was reached: it is not worth writing at every look.
@@ -112,14 +110,14 @@ impl Ledger {
 
     /// The store could not be asked about a secret. Gives whether that is news.
     pub(super) fn failed(&mut self, secret: usize, error: &StoreError, now: Moment) -> bool {
-        self.secrets.get_mut(secret).is_some_and(|line| trouble(&mut line.failed, error.kind, &error.message, now))
+        self.secrets.get_mut(secret).is_some_and(|line| trouble(&mut line.failed, error, now))
     }
 
     /// What the store gave for a secret cannot be used. Gives whether that is news.
-    pub(super) fn unfit(&mut self, secret: usize, kind: TroubleKind, message: &str, now: Moment) -> bool {
+    pub(super) fn unfit(&mut self, secret: usize, error: &StoreError, now: Moment) -> bool {
         self.secrets.get_mut(secret).is_some_and(|line| {
             line.failed = None;
-            trouble(&mut line.unfit, kind, message, now)
+            trouble(&mut line.unfit, error, now)
         })
     }
 
@@ -128,7 +126,7 @@ impl Ledger {
         let Some(store) = self.secrets.get(secret).and_then(|line| self.stores.get_mut(&line.store)) else { return };
         match error.filter(|error| error.kind == TroubleKind::Unavailable) {
             Some(error) => {
-                trouble(&mut store.trouble, error.kind, &error.message, now);
+                trouble(&mut store.trouble, error, now);
             }
             None => {
                 let was_away = store.trouble.take().is_some();
@@ -189,11 +187,11 @@ impl Trouble {
 }
 
 /// Notes a trouble, which goes on since it began if there is one already. Gives whether it is another one.
-fn trouble(noted: &mut Option<Trouble>, kind: TroubleKind, message: &str, now: Moment) -> bool {
+fn trouble(noted: &mut Option<Trouble>, error: &StoreError, now: Moment) -> bool {
     let before = noted.take();
-    let news = before.as_ref().is_none_or(|before| before.kind != kind || before.message != message);
+    let news = before.as_ref().is_none_or(|before| before.kind != error.kind || before.message != error.message);
     let began = before.map_or(now, |before| before.began);
-    *noted = Some(Trouble { kind, message: message.to_owned(), began });
+    *noted = Some(Trouble { kind: error.kind, message: error.message.clone(), began });
     news
 }
 
@@ -255,7 +253,7 @@ mod tests {
         let mut ledger = ledger();
         let now = Moment { at: Instant::now(), wall: 1000 };
         ledger.delivered(0, "1", Some(false), now);
-        assert!(ledger.unfit(0, TroubleKind::NotFound, "no key token", now));
+        assert!(ledger.unfit(0, &StoreError::new(TroubleKind::NotFound, "no key token"), now));
         ledger.same(0);
         assert_eq!(ledger.report(now.at).secrets[1].trouble.as_ref().unwrap().message, "no key token");
         assert!(ledger.delivered(0, "3", Some(true), now));

@@ -26,11 +26,17 @@ pub(super) struct Wanted {
 /// Why a configuration is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("the name of secret {0:?} is no plain file name: use letters, digits, `-`, `_` and `.`, and begin with none of the dots")]
+    #[error(
+        "the name of secret {0:?} is no plain file name: use letters, digits, `-`, `_` and `.`, and begin with none of the dots"
+    )]
     Name(String),
-    #[error("secret {secret}: key {key} is to go to the file {file:?}, which is no plain file name: use letters, digits, `-`, `_` and `.`, and begin with none of the dots")]
+    #[error(
+        "secret {secret}: key {key} is to go to the file {file:?}, which is no plain file name: use letters, digits, `-`, `_` and `.`, and begin with none of the dots"
+    )]
     File { secret: String, key: String, file: String },
-    #[error("secret {secret}: key {key} is to go to the environment variable {variable:?}, which is no name of one: use letters, digits and `_`, and begin with no digit")]
+    #[error(
+        "secret {secret}: key {key} is to go to the environment variable {variable:?}, which is no name of one: use letters, digits and `_`, and begin with no digit"
+    )]
     Variable { secret: String, key: String, variable: String },
     #[error("secret {secret}: key {key} is to go where another one goes: give each a name of its own")]
     Twice { secret: String, key: String },
@@ -119,7 +125,9 @@ mod tests {
     #[test]
     fn no_name_leads_anywhere_else_and_the_message_says_which_key() {
         let longest = "x".repeat(MAX_NAME + 1);
-        for name in ["", ".", "..", "../up", "a/b", "/etc/passwd", ".env", "..data", "nul\0", "line\n", "é", " ", &longest] {
+        for name in
+            ["", ".", "..", "../up", "a/b", "/etc/passwd", ".env", "..data", "nul\0", "line\n", "é", " ", &longest]
+        {
             let refused = checked(json!([secret("db", json!([{"key": "token", "to": {"file": name}}]))])).unwrap_err();
             assert!(refused.starts_with("secret db: key token is to go to the file "), "{refused}");
             let refused = checked(json!([secret("db", json!([{"key": "token", "to": {"env": name}}]))])).unwrap_err();
@@ -137,6 +145,8 @@ mod tests {
         assert!(checked(json!([secret("db", twice)])).unwrap_err().contains("key b is to go where another one goes"));
         let apart = json!([{"key": "a", "to": {"file": "x"}}, {"key": "b", "to": {"env": "x"}}]);
         assert!(checked(json!([secret("db", apart.clone()), secret("other", apart.clone())])).is_ok());
-        assert!(checked(json!([secret("db", apart.clone()), secret("db", apart)])).unwrap_err().contains("two secrets"));
+        assert!(
+            checked(json!([secret("db", apart.clone()), secret("db", apart)])).unwrap_err().contains("two secrets")
+        );
     }
 }

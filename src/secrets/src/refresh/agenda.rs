@@ -72,7 +72,8 @@ impl Agenda {
 
     /// A place that is to be looked at now. Each has to be followed by [`Agenda::ended`].
     pub(super) fn next(&mut self, now: Instant) -> Option<usize> {
-        while let Some(Reverse((at, place, failures))) = self.due.peek().copied().filter(|Reverse((at, ..))| *at <= now) {
+        while let Some(Reverse((at, place, failures))) = self.due.peek().copied().filter(|Reverse((at, ..))| *at <= now)
+        {
             self.due.pop();
             let Some(door) = self.stores.get(place).and_then(|store| self.doors.get_mut(*store)) else { continue };
             if door.shut.is_some() {

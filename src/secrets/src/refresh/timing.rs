@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn pauses_grow() {
-        let bounds: Vec<_> = (1..8).map(|failures| backoff(failures, Duration::from_secs(900), 1.0).as_secs()).collect();
+        let bounds: Vec<_> =
+            (1..8).map(|failures| backoff(failures, Duration::from_secs(900), 1.0).as_secs()).collect();
         assert_eq!(bounds, [1, 2, 4, 8, 16, 30, 30]);
     }
 }
