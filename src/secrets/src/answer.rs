@@ -17,14 +17,17 @@ use crate::store::StoreError;
 /// The longest that a store can make us leave it alone.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// Of a status that says no: which kind of failure, and what helps. None: as with any store.
+pub(crate) type Meaning = fn(StatusCode) -> Option<(TroubleKind, &'static str)>;
+
 /// A question, as failures name it.
 pub(crate) struct Question<'a> {
     /// Who is asked, as the manifest names it: `Vault at https://vault.example:8200`.
     pub(crate) whom: &'a str,
     /// What is asked for: `secret/app`.
     pub(crate) what: &'a str,
-    /// What helps, by status.
-    pub(crate) help: fn(StatusCode) -> Option<&'static str>,
+    /// What a status means to this store beyond what it means to all, and what helps.
+    pub(crate) meaning: Meaning,
 }
 
 impl Question<'_> {
@@ -69,33 +72,37 @@ impl Question<'_> {
     }
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap) -> StoreError {
-        let (whom, what, code) = (self.whom, self.what, status.as_u16());
-        let (kind, message) = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                (TroubleKind::Refused, format!("{whom} refuses {what} (status {code})"))
-            }
-            StatusCode::NOT_FOUND => (TroubleKind::NotFound, format!("{whom} has no {what} (status {code})")),
-            _ if status.is_redirection() => (
-                TroubleKind::Unusable,
-                format!(
-                    "{whom} answers with a redirect (status {code}, asked for {what}), which is not followed: give the address that it leads to"
-                ),
-            ),
-            _ if retryable(status) => (
-                TroubleKind::Unavailable,
-                format!("{whom} is not able to answer now (status {code}, asked for {what})"),
-            ),
-            _ => (TroubleKind::Unusable, format!("{whom} does not accept the question for {what} (status {code})")),
+        let (kind, help) = match (self.meaning)(status) {
+            Some((kind, help)) => (kind, Some(help)),
+            None => (kind(status), None),
         };
-        let message = match (self.help)(status) {
-            Some(help) => format!("{message}: {help}"),
-            None => message,
+        let (whom, what) = (self.whom, self.what);
+        let mut message = match kind {
+            _ if status.is_redirection() => format!("{whom} answers with a redirect for {what}, which is not followed"),
+            TroubleKind::Refused => format!("{whom} refuses {what}"),
+            TroubleKind::NotFound => format!("{whom} has no {what}"),
+            TroubleKind::Unavailable => format!("{whom} has no answer for {what} at present"),
+            TroubleKind::Unusable => format!("{whom} does not accept the question for {what}"),
         };
+        message.push_str(&format!(" (status {})", status.as_u16()));
+        if let Some(help) = help.or(status.is_redirection().then_some("give the address that it leads to")) {
+            message.push_str(&format!(": {help}"));
+        }
         StoreError { retry_after: retry_after(headers, SystemTime::now()), ..StoreError::new(kind, message) }
     }
 }
 
-fn retryable(status: StatusCode) -> bool {
+/// What a status that says no means to all.
+fn kind(status: StatusCode) -> TroubleKind {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TroubleKind::Refused,
+        StatusCode::NOT_FOUND | StatusCode::GONE => TroubleKind::NotFound,
+        _ if passes(status) => TroubleKind::Unavailable,
+        _ => TroubleKind::Unusable,
+    }
+}
+
+fn passes(status: StatusCode) -> bool {
     let passing = [
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::PRECONDITION_FAILED,

@@ -11,8 +11,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use reqwest::Client;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -93,6 +94,27 @@ impl Https {
             .build()
             .map_err(|_| NoTrust::Client)?;
         Ok(Self { client, under_way: Semaphore::new(AT_ONCE) })
+    }
+
+    /// Asks for JSON, with JSON if there is a body.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, NoAnswer> {
+        let json = HeaderValue::from_static("application/json");
+        let is_empty = body.is_empty();
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = url.as_str().parse().map_err(|_| NoAnswer::Request)?;
+        *request.headers_mut() = headers;
+        if !is_empty {
+            request.headers_mut().insert(CONTENT_TYPE, json.clone());
+        }
+        request.headers_mut().insert(ACCEPT, json);
+        self.answer(request).await
     }
 
     /// The answer, whatever its status, with a body that is wiped when it is dropped.

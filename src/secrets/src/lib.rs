@@ -9,10 +9,13 @@ mod https;
 mod identity;
 mod lazily;
 mod members;
+mod one_password;
 mod open;
+mod path;
 mod refresh;
 mod store;
 mod value;
+mod vault;
 
 pub use check::{Finding, check};
 pub use codes::{Code, Codes};

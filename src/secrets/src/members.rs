@@ -73,7 +73,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 /// Most members of one secret.
 const MAX_MEMBERS: usize = 1024;
 
-fn value(raw: &RawValue) -> Result<Value, NoMembers> {
+/// One value as it stands in a larger document.
+pub(crate) fn value(raw: &RawValue) -> Result<Value, NoMembers> {
     if raw.get().starts_with('"') {
         let text: String = serde_json::from_str(raw.get()).map_err(|_| NoMembers::NoObject)?;
         return Ok(Value::new(text.into_bytes()));

@@ -9,7 +9,9 @@ use cardea_contract::secrets::{self as contract, StoreKind, TroubleKind};
 
 use crate::https::Https;
 use crate::identity::{Identity, authorities};
+use crate::one_password::OnePassword;
 use crate::store::{Store, StoreError};
+use crate::vault::Vault;
 
 /// What every store is made with.
 pub(crate) struct Means {
@@ -32,15 +34,18 @@ pub async fn open(name: &str, store: &contract::Store, folder: &Path) -> Result<
     })?;
     let means = Means { identity: Identity::of(&folder), https: Arc::new(https) };
     match &store.kind {
-        StoreKind::Vault { .. } | StoreKind::OnePasswordConnect { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::AwsSecretsManager { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::GcpSecretManager { .. } => Err(missing(name, &store.kind, &means)),
-        StoreKind::AzureKeyVault { .. } => Err(missing(name, &store.kind, &means)),
+        StoreKind::Vault { address, namespace, login: _, login_mount, role } => {
+            Ok(Box::new(Vault::new(address, namespace.as_deref(), login_mount, role, means)?))
+        }
+        StoreKind::OnePasswordConnect { url } => Ok(Box::new(OnePassword::new(url, means)?)),
+        kind @ (StoreKind::AwsSecretsManager { .. }
+        | StoreKind::GcpSecretManager { .. }
+        | StoreKind::AzureKeyVault { .. }) => Err(not_built(name, kind)),
     }
 }
 
 /// Released programs have every store; one that was built for few says so.
-fn missing(name: &str, kind: &StoreKind, _: &Means) -> StoreError {
+fn not_built(name: &str, kind: &StoreKind) -> StoreError {
     let kind = kind.name();
     StoreError::new(
         TroubleKind::Unusable,

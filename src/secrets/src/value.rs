@@ -62,7 +62,12 @@ impl Values {
 }
 
 fn no_such(key: &str) -> StoreError {
-    StoreError::new(TroubleKind::NotFound, format!("the secret has no key {key:?}: check how the store spells it"))
+    StoreError::new(
+        TroubleKind::NotFound,
+        format!(
+            "the secret has no key {key:?}, or more than one: check how the store spells it (1Password: SECTION.LABEL)"
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ async fn no_value_is_said_anywhere() {
     // One that cannot be delivered.
     bed.vault.put("bad", json!({"token": canaries[2], "user": format!("{}\0", canaries[3])}));
     let fetcher = bed.start();
-    eventually("both are told of", || bed.reported("db").version.is_some() && bed.reported("bad").trouble.is_some()).await;
+    eventually("both are told of", || bed.reported("db").version.is_some() && bed.reported("bad").trouble.is_some())
+        .await;
     for mood in [Mood::Sealed, Mood::Page, Mood::Refusing, Mood::Empty] {
         bed.vault.set(mood);
         let asked = bed.vault.asked("");
@@ -31,7 +32,8 @@ async fn no_value_is_said_anywhere() {
     eventually("it is rotated", || bed.value("db", "token").as_deref() == Some(canaries[2])).await;
     eventually("it is reported", || bed.reported("db").rotated).await;
 
-    let mut said = vec![("log", bed.log()), ("report", std::fs::read_to_string(bed.path("report/secrets.json")).unwrap())];
+    let mut said =
+        vec![("log", bed.log()), ("report", std::fs::read_to_string(bed.path("report/secrets.json")).unwrap())];
     for (name, arguments) in [("ready", &[][..]), ("check", &[]), ("check", &["-o", "json"])] {
         let output = bed.run(name, arguments);
         said.push((name, String::from_utf8([output.stdout, output.stderr].concat()).unwrap()));

@@ -113,7 +113,8 @@ async fn what_cannot_be_delivered_is_named() {
     bed.vault.put("large", json!({"token": "x".repeat((1 << 20) + 1)}));
     bed.vault.put("nul", json!({"token": "a\0b"}));
     let _fetcher = bed.start();
-    eventually("both are reported", || bed.report().secrets.iter().filter(|it| it.trouble.is_some()).count() == 2).await;
+    eventually("both are reported", || bed.report().secrets.iter().filter(|it| it.trouble.is_some()).count() == 2)
+        .await;
     let message = |name: &str| bed.reported(name).trouble.unwrap().message;
     assert!(message("nul").contains("environment variable TOKEN has a NUL"), "{}", message("nul"));
     assert!(!bed.is_ready());

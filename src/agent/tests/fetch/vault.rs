@@ -76,7 +76,8 @@ async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, request: Request) -> Res
     let path = request.uri().path().trim_start_matches("/v1/").to_owned();
     let mut shelf = shelf.lock().unwrap();
     shelf.asked.push(path.clone());
-    let errors = |status: StatusCode| (status, json!({"errors": ["hvs.leaked-by-the-store"]}).to_string()).into_response();
+    let errors =
+        |status: StatusCode| (status, json!({"errors": ["hvs.leaked-by-the-store"]}).to_string()).into_response();
     match shelf.mood {
         Mood::Sealed => return errors(StatusCode::SERVICE_UNAVAILABLE),
         Mood::Page => return axum::response::Html("<h1>hvs.leaked-by-the-store</h1>").into_response(),
