@@ -105,13 +105,13 @@ mod tests {
 
     use super::*;
 
-    fn checked(secrets: serde_json::Value) -> Result<Vec<PathBuf>, String> {
+    fn checked(secrets: &serde_json::Value) -> Result<Vec<PathBuf>, String> {
         let config: SecretsConfig = serde_json::from_value(json!({"stores": {}, "secrets": secrets})).unwrap();
         let wanted = check(&config).map_err(|refused| refused.to_string())?;
         Ok(wanted.into_iter().flatten().map(|wanted| wanted.path).collect())
     }
 
-    fn secret(name: &str, keys: serde_json::Value) -> serde_json::Value {
+    fn secret(name: &str, keys: &serde_json::Value) -> serde_json::Value {
         json!({"name": name, "store": "vault", "at": {"onePasswordConnect": {"vault": "v", "item": "i"}}, "keys": keys,
             "refreshSeconds": 60, "maxStalenessSeconds": 60})
     }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn plain_names_become_files_and_variables_stand_apart() {
         let keys = json!([{"key": "a", "to": {"file": "tls.crt"}}, {"to": {"env": "_TOKEN_1"}}]);
-        assert_eq!(checked(json!([secret("db", keys)])).unwrap(), ["tls.crt", ".env/_TOKEN_1"].map(PathBuf::from));
+        assert_eq!(checked(&json!([secret("db", &keys)])).unwrap(), ["tls.crt", ".env/_TOKEN_1"].map(PathBuf::from));
     }
 
     #[test]
@@ -128,25 +128,24 @@ mod tests {
         for name in
             ["", ".", "..", "../up", "a/b", "/etc/passwd", ".env", "..data", "nul\0", "line\n", "é", " ", &longest]
         {
-            let refused = checked(json!([secret("db", json!([{"key": "token", "to": {"file": name}}]))])).unwrap_err();
+            let refused =
+                checked(&json!([secret("db", &json!([{"key": "token", "to": {"file": name}}]))])).unwrap_err();
             assert!(refused.starts_with("secret db: key token is to go to the file "), "{refused}");
-            let refused = checked(json!([secret("db", json!([{"key": "token", "to": {"env": name}}]))])).unwrap_err();
+            let refused = checked(&json!([secret("db", &json!([{"key": "token", "to": {"env": name}}]))])).unwrap_err();
             assert!(refused.starts_with("secret db: key token is to go to the environment variable "), "{refused}");
-            assert!(checked(json!([secret(name, json!([]))])).unwrap_err().starts_with("the name of secret "));
+            assert!(checked(&json!([secret(name, &json!([]))])).unwrap_err().starts_with("the name of secret "));
         }
         for variable in ["1A", "A=B", "A-B"] {
-            assert!(checked(json!([secret("db", json!([{"to": {"env": variable}}]))])).is_err(), "{variable}");
+            assert!(checked(&json!([secret("db", &json!([{"to": {"env": variable}}]))])).is_err(), "{variable}");
         }
     }
 
     #[test]
     fn nothing_goes_where_something_else_goes() {
         let twice = json!([{"key": "a", "to": {"file": "x"}}, {"key": "b", "to": {"file": "x"}}]);
-        assert!(checked(json!([secret("db", twice)])).unwrap_err().contains("key b is to go where another one goes"));
+        assert!(checked(&json!([secret("db", &twice)])).unwrap_err().contains("key b is to go where another one goes"));
         let apart = json!([{"key": "a", "to": {"file": "x"}}, {"key": "b", "to": {"env": "x"}}]);
-        assert!(checked(json!([secret("db", apart.clone()), secret("other", apart.clone())])).is_ok());
-        assert!(
-            checked(json!([secret("db", apart.clone()), secret("db", apart)])).unwrap_err().contains("two secrets")
-        );
+        assert!(checked(&json!([secret("db", &apart), secret("other", &apart)])).is_ok());
+        assert!(checked(&json!([secret("db", &apart), secret("db", &apart)])).unwrap_err().contains("two secrets"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cardea_contract::secrets::{SecretReport, SecretsReport};
+use cardea_contract::secrets::{SecretReport, SecretsReport, StoreKind, VaultLogin};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -47,8 +47,13 @@ impl Bed {
         std::fs::write(made("key").join("session.key"), [7; 32]).unwrap();
         made("report");
         made(SECRETS);
-        let kind = json!({"vault": {"address": vault.address(), "login": "Kubernetes", "loginMount": "kubernetes",
-            "role": "server"}});
+        let kind = StoreKind::Vault {
+            address: vault.address(),
+            namespace: None,
+            login: VaultLogin::Kubernetes,
+            login_mount: "kubernetes".to_owned(),
+            role: "server".to_owned(),
+        };
         let config = json!({"stores": {"vault": {"kind": kind}}, "secrets": secrets});
         Self { vault, folder, config }
     }
@@ -156,7 +161,7 @@ impl Drop for Fetcher {
 }
 
 /// A secret in the double's engine with versions.
-pub(crate) fn secret(name: &str, path: &str, keys: Value) -> Value {
+pub(crate) fn secret(name: &str, path: &str, keys: &Value) -> Value {
     json!({"name": name, "store": "vault", "at": {"vault": {"engine": "KvV2", "mount": "secret", "path": path}},
         "keys": keys, "refreshSeconds": 1, "maxStalenessSeconds": 3600})
 }

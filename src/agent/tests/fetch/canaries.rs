@@ -11,9 +11,9 @@ async fn no_value_is_said_anywhere() {
     let canaries = ["canary-one/+ \"9e41\"", "canary-two-9e42-ü", "canary-three-9e43", "canary-four-9e44"];
     let keys = json!([file("token"), {"key": "user", "to": {"env": "DB_USER"}}]);
     let bed = Bed::with(json!([
-        secret("db", "db", keys.clone()),
-        secret("bad", "bad", keys),
-        secret("gone", "gone", json!([file("token")])),
+        secret("db", "db", &keys),
+        secret("bad", "bad", &keys),
+        secret("gone", "gone", &json!([file("token")])),
     ]))
     .await;
     bed.vault.put("db", json!({"token": canaries[0], "user": canaries[1]}));

@@ -8,9 +8,9 @@ use crate::vault::Mood;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_secret_is_told_of() {
     let secrets = json!([
-        secret("there", "there", json!([file("token")])),
-        secret("gone", "gone", json!([file("token")])),
-        secret("keyless", "there", json!([file("other")])),
+        secret("there", "there", &json!([file("token")])),
+        secret("gone", "gone", &json!([file("token")])),
+        secret("keyless", "there", &json!([file("other")])),
     ]);
     let bed = Bed::with(secrets).await;
     bed.vault.put("there", json!({"token": "canary-value"}));
@@ -30,7 +30,7 @@ async fn each_secret_is_told_of() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_code_says_whether_all_is_well() {
-    let bed = Bed::with(json!([secret("db", "db", json!([file("token")]))])).await;
+    let bed = Bed::with(json!([secret("db", "db", &json!([file("token")]))])).await;
     bed.vault.put("db", json!({"token": "canary-value"}));
     let well = bed.run("check", &[]);
     assert_eq!(String::from_utf8(well.stdout).unwrap(), "db\tvault\tyes, version 1\n");

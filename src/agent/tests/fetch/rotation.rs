@@ -29,7 +29,7 @@ fn read_until(done: Arc<AtomicBool>, folder: PathBuf, read: Arc<AtomicUsize>) ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_see_the_old_version_or_the_new_one_whole() {
     let keys = json!([file("a"), file("b"), file("c"), {"key": "d", "to": {"env": "D"}}]);
-    let bed = Bed::with(json!([secret("db", "db", keys)])).await;
+    let bed = Bed::with(json!([secret("db", "db", &keys)])).await;
     let put = |round: usize| {
         let value = format!("value-{round}-{}", "x".repeat(10_000));
         bed.vault.put("db", json!({"a": value, "b": value, "c": value, "d": value}));
@@ -65,7 +65,7 @@ async fn readers_see_the_old_version_or_the_new_one_whole() {
 
 #[tokio::test]
 async fn equal_values_are_no_rotation() {
-    let bed = Bed::with(json!([secret("db", "db", json!([file("a")]))])).await;
+    let bed = Bed::with(json!([secret("db", "db", &json!([file("a")]))])).await;
     bed.vault.put("db", json!({"a": "same", "b": "other"}));
     let _fetcher = bed.start();
     eventually("it is ready", || bed.is_ready()).await;
@@ -78,7 +78,7 @@ async fn equal_values_are_no_rotation() {
 #[tokio::test]
 async fn where_the_store_has_no_versions_a_code_tells_them() {
     let plain = |name: &str| {
-        let mut plain = secret(name, "db", json!([file("a")]));
+        let mut plain = secret(name, "db", &json!([file("a")]));
         plain["at"]["vault"]["engine"] = json!("KvV1");
         plain["at"]["vault"]["mount"] = json!("plain");
         plain
