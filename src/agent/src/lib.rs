@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of Kubernetes: what it is told stands in its environment, and it holds no rights there.
 
+pub mod check;
 pub mod fetch;
+pub mod harden;
 pub mod install;
 pub mod serve;

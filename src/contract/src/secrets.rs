@@ -135,7 +135,7 @@ pub struct Secret {
 }
 
 /// Where in a store a secret is; of the store's kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Location {
     /// In Vault.
@@ -184,7 +184,7 @@ pub enum Location {
 }
 
 /// What is mounted in Vault at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VaultEngine {
     /// Key/value without versions.
     KvV1,

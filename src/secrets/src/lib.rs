@@ -9,18 +9,26 @@ mod answer;
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+mod check;
+mod codes;
 #[cfg(feature = "gcp")]
 mod gcp;
 mod https;
 mod identity;
+mod lazily;
 mod members;
 mod one_password;
 mod open;
 mod path;
+mod refresh;
 mod store;
 mod value;
 mod vault;
 
+pub use check::{Finding, check};
+pub use codes::{Code, Codes};
+pub use lazily::lazily;
 pub use open::open;
+pub use refresh::{Recipient, Refresh, UnknownStore};
 pub use store::{Lease, Reading, Store, StoreError, Version};
 pub use value::{Value, Values};
