@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicyStatus};
-use cardea_operator::auth_policies::FINALIZER;
 use cardea_operator::children::Kind;
+use cardea_operator::hold::FINALIZER;
 use cardea_tests::audit::AuditLog;
 use cardea_tests::cluster::eventually;
 use k8s_openapi::api::core::v1::Event;

@@ -1,12 +1,12 @@
 //! Whole stories as plain YAML: `cases/NAME/server.yaml` is what a person applies, `cases/NAME/objects.yaml` what the
-//! operator makes of it, with the policies in `cases/NAME/policy.yaml` (McpAuthPolicy) and `cases/NAME/access.yaml` (McpAccessPolicy) if there are.
+//! operator makes of it, with the policies in `cases/NAME/policy.yaml` (McpAuthPolicy) and `cases/NAME/access.yaml` (McpAccessPolicy), and
+//! the stores in `cases/NAME/store.yaml` (McpSecretStore), if there are.
 //! `make update` rewrites them; a change there is a change for every cluster, so read it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpSecretStore, McpServer};
 use cardea_operator::build::build;
 use cardea_operator::children::Children;
 use cardea_operator::cluster_issuer::ClusterIssuer;
@@ -19,6 +19,7 @@ use cardea_operator::pods::Workload;
 use cardea_operator::validate::validate;
 use cardea_pki::{Authority, TrustDomain};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// Whether to rewrite what is generated.
@@ -47,7 +48,12 @@ fn installation() -> Installation {
     }
 }
 
-fn observed(server: McpServer, auth_policy: Option<McpAuthPolicy>, access: Option<McpAccessPolicy>) -> Observed {
+fn observed(
+    server: McpServer,
+    auth_policy: Option<McpAuthPolicy>,
+    access: Option<McpAccessPolicy>,
+    store: Option<McpSecretStore>,
+) -> Observed {
     let text = "-----BEGIN CERTIFICATE-----\nsomebody's authority\n-----END CERTIFICATE-----\n";
     Observed {
         namespace: server.metadata.namespace.clone().unwrap(),
@@ -58,7 +64,8 @@ fn observed(server: McpServer, auth_policy: Option<McpAuthPolicy>, access: Optio
         children: Children::new(),
         workload: Workload::default(),
         answers: Answers::new(),
-        authorities: BTreeMap::from([("agent-ca".into(), Some(text.into())), ("login-ca".into(), Some(text.into()))]),
+        secret_stores: Some(store.into_iter().map(|store| (store.name_any(), Arc::new(store))).collect()),
+        authorities: ["agent-ca", "login-ca", "vault-ca"].map(|name| (name.into(), Some(text.into()))).into(),
         may_use_secrets: true,
         missing_secrets: Default::default(),
         cluster_issuer: Some(Arc::new(ClusterIssuer {
@@ -103,7 +110,9 @@ fn each_story_is_told_as_written() {
         let policy = std::fs::read_to_string(case.join("policy.yaml")).ok();
         let access = std::fs::read_to_string(case.join("access.yaml")).ok();
         let access = access.map(|text| serde_yaml::from_str(&text).unwrap());
-        let observed = observed(server, policy.map(|text| serde_yaml::from_str(&text).unwrap()), access);
+        let store = std::fs::read_to_string(case.join("store.yaml")).ok();
+        let store = store.map(|text| serde_yaml::from_str(&text).unwrap());
+        let observed = observed(server, policy.map(|text| serde_yaml::from_str(&text).unwrap()), access, store);
         let server = validate(&observed, &installation())
             .unwrap_or_else(|rejection| panic!("{}: {rejection:?}", case.display()));
         let material = material(&server, &observed.children, &authority, &installation(), now).unwrap();

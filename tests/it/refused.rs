@@ -37,20 +37,22 @@ fn each_rule_refuses_its_case_with_its_message() {
     }
 }
 
+/// The messages of all validation rules in a schema.
+fn rules(schema: &Value, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            for rule in members.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
+                found.push(rule["message"].as_str().expect("every rule has a message").to_owned());
+            }
+            members.values().for_each(|member| rules(member, found));
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| rules(element, found)),
+        _ => {}
+    }
+}
+
 #[test]
 fn every_rule_has_a_case() {
-    fn rules(schema: &Value, found: &mut Vec<String>) {
-        match schema {
-            Value::Object(members) => {
-                for rule in members.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
-                    found.push(rule["message"].as_str().expect("every rule has a message").to_owned());
-                }
-                members.values().for_each(|member| rules(member, found));
-            }
-            Value::Array(elements) => elements.iter().for_each(|element| rules(element, found)),
-            _ => {}
-        }
-    }
     let mut messages = Vec::new();
     rules(&schema(), &mut messages);
     let cases = all();
@@ -127,4 +129,75 @@ fn no_rule_of_a_policy_names_a_field_of_a_server() {
         !schema_of("McpAuthPolicy")["properties"]["spec"].to_string().contains("spec.auth."),
         "a policy's message names a field that it has not"
     );
+}
+
+#[test]
+fn a_store_is_one_store_at_an_address_of_https() {
+    let schema = schema_of("McpSecretStore");
+    let says = |spec: &Value| {
+        let store = json!({"apiVersion": "cardea.dev/v1alpha1", "kind": "McpSecretStore", "metadata": {"name": "s"}, "spec": spec});
+        let errors = Validator::new().validate(&schema, &store, None).err()?;
+        Some(errors.as_slice().iter().map(|error| error.message.clone()).collect::<String>())
+    };
+    let merged = |base: &Value, pointer: &str, value: Value| {
+        let mut spec = base.clone();
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        spec.pointer_mut(parent).unwrap()[member] = value;
+        spec
+    };
+    let vault = json!({"vault": {"address": "https://vault.example:8200", "kubernetes": {"role": "web"}}});
+    let aws =
+        json!({"awsSecretsManager": {"region": "eu-central-1", "roleArn": "arn:aws:iam::123456789012:role/a/web"}});
+    let provider = "projects/12/locations/global/workloadIdentityPools/pool/providers/kind";
+    let gcp = json!({"gcpSecretManager": {"project": "apps-1", "workloadIdentityProvider": provider}});
+    let azure =
+        json!({"azureKeyVault": {"vaultUrl": "https://apps.vault.azure.net", "tenantId": "a-1", "clientId": "b-2"}});
+    let connect =
+        json!({"onePasswordConnect": {"url": "https://[::1]:8443", "tokenSecretRef": {"name": "a", "key": "b"}}});
+    for right in [&vault, &aws, &gcp, &azure, &connect] {
+        assert_eq!(says(right), None, "{right}");
+    }
+    let plain = merged(&vault, "/vault/address", json!("http://vault.vault.svc:8200"));
+    assert_eq!(says(&merged(&plain, "/insecureHttp", json!(true))), None);
+    let mut refused = vec![
+        (json!({}), "exactly one of vault"),
+        (merged(&vault, "/awsSecretsManager", aws["awsSecretsManager"].clone()), "exactly one of vault"),
+        (plain.clone(), "insecureHttp: true"),
+        (merged(&plain, "/insecureHttp", json!(false)), "insecureHttp: true"),
+        (merged(&vault, "/vault/jwt", json!({"role": "web"})), "exactly one of kubernetes and jwt"),
+        (merged(&vault, "/vault/kubernetes/mount", json!("../sys")), "the mount of a login method"),
+        (merged(&vault, "/vault/namespace", json!("a/../b")), "spec.vault.namespace"),
+        (merged(&aws, "/awsSecretsManager/region", json!("eu.example.com/")), "awsSecretsManager.region"),
+        (merged(&aws, "/awsSecretsManager/roleArn", json!("role/web")), "awsSecretsManager.roleArn"),
+        (merged(&aws, "/awsSecretsManager/endpoint", json!("http://sts.example")), "insecureHttp: true"),
+        (merged(&gcp, "/gcpSecretManager/project", json!("../other")), "gcpSecretManager.project"),
+        (merged(&gcp, "/gcpSecretManager/workloadIdentityProvider", json!("pool")), "workloadIdentityProvider"),
+        (merged(&gcp, "/gcpSecretManager/serviceAccount", json!("web")), "gcpSecretManager.serviceAccount"),
+        (merged(&gcp, "/gcpSecretManager/endpoint", json!("https://a/b")), "without a path"),
+        (merged(&azure, "/azureKeyVault/tenantId", json!("a/b")), "azureKeyVault: tenantId"),
+        (merged(&azure, "/azureKeyVault/authorityHost", json!("http://login.example")), "insecureHttp: true"),
+        (merged(&connect, "/onePasswordConnect/url", json!("connect:8080")), "without a path"),
+    ];
+    for address in [
+        "https://vault.example/",
+        "https://vault.example/v1",
+        "https://u:p@vault.example",
+        "vault",
+        "https://",
+        "https://a b",
+    ] {
+        refused.push((merged(&vault, "/vault/address", json!(address)), "without a path"));
+    }
+    let mut said = String::new();
+    for (wrong, message) in &refused {
+        let refusal = says(wrong).unwrap_or_default();
+        assert!(refusal.contains(message), "{wrong}: {refusal}");
+        said.push_str(&refusal);
+    }
+    let mut messages = Vec::new();
+    rules(&schema, &mut messages);
+    assert!(messages.len() >= 12);
+    for message in messages {
+        assert!(said.contains(&message), "nothing is refused by: {message}");
+    }
 }

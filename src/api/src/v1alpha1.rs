@@ -8,6 +8,8 @@ pub mod conditions;
 mod limits;
 mod network;
 pub mod reasons;
+mod secret_source;
+mod secret_store;
 mod secrets;
 mod server;
 mod source;
@@ -28,7 +30,15 @@ pub use auth::{
 pub use auth_policy::{McpAuthPolicy, McpAuthPolicySpec, McpAuthPolicyStatus, PolicyUser};
 pub use limits::{Audit, AuditLevel, Limits, Rate, Rates, Redact};
 pub use network::{Egress, EgressDestination, Ingress, Network};
-pub use secrets::{KubernetesSecret, Secret, SecretKey, SecretSource};
+pub use secret_source::{
+    AwsSecret, AzureSecret, Csi, ExternalSecret, ExternalStoreKind, ExternalStoreRef, GcpSecret, KubernetesSecret,
+    OnePasswordItem, SecretSource, VaultEngine, VaultSecret,
+};
+pub use secret_store::{
+    AwsStore, AzureStore, GcpStore, McpSecretStore, McpSecretStoreSpec, McpSecretStoreStatus, OnePasswordStore,
+    VaultLogin, VaultStore,
+};
+pub use secrets::{OnRotation, Secret, SecretKey};
 pub use server::{McpServer, McpServerSpec};
 pub use source::{Image, PullPolicy, Source};
 pub use status::{

@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpSecretStore, McpServer};
 use cardea_operator::governance::Governing;
-use cardea_operator::policy_users::policy_of;
+use cardea_operator::observe::SecretStores;
+use cardea_operator::users::{policy_of, stores_of};
 use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ pub(crate) use self::check::{By, Problem, check};
 use crate::documents::{self, Document};
 
 /// Kinds that are ours. Documents of others are passed over.
-pub(crate) const KINDS: [&str; 3] = ["McpServer", "McpAuthPolicy", "McpAccessPolicy"];
+pub(crate) const KINDS: [&str; 4] = ["McpServer", "McpAuthPolicy", "McpAccessPolicy", "McpSecretStore"];
 
 /// What manifests are taken from, in their order.
 #[derive(Debug, Default)]
@@ -83,7 +84,22 @@ impl Manifests {
             ensure!(names.insert((namespace, policy.name_any())), twice);
         }
         let governing = Governing::among(of_access, server);
-        Ok(Policies { auth: self.auth_policy(server)?.map(Arc::new), governing })
+        let stores = self.secret_stores(server)?;
+        Ok(Policies { auth: self.auth_policy(server)?.map(Arc::new), governing, stores })
+    }
+
+    /// The `McpSecretStore`s that a server names, if all of them are among these: a store may be somebody else's to say.
+    ///
+    /// # Errors
+    /// All that is wrong with one of them, each with its field.
+    pub(crate) fn secret_stores(&self, server: &McpServer) -> anyhow::Result<Option<SecretStores>> {
+        let mut stores = SecretStores::new();
+        for name in stores_of(server) {
+            let Some(store) = self.named(server, "McpSecretStore", &name) else { return Ok(None) };
+            let store: McpSecretStore = typed(&store.value).with_context(|| format!("McpSecretStore {name:?}"))?;
+            stores.insert(name, Arc::new(store));
+        }
+        Ok(Some(stores))
     }
 
     /// The `McpAuthPolicy` that a server names, if it is among them.
@@ -92,15 +108,18 @@ impl Manifests {
     /// All that is wrong with it, each with its field.
     pub(crate) fn auth_policy(&self, server: &McpServer) -> anyhow::Result<Option<McpAuthPolicy>> {
         let Some(name) = policy_of(server) else { return Ok(None) };
+        let Some(policy) = self.named(server, "McpAuthPolicy", &name) else { return Ok(None) };
+        typed(&policy.value).with_context(|| format!("McpAuthPolicy {name:?}")).map(Some)
+    }
+
+    /// What a server means by this name: one of its namespace, as far as that is said.
+    fn named<'m>(&'m self, server: &McpServer, kind: &'m str, name: &str) -> Option<&'m Document> {
         let here =
             |document: &Document| match (document.value.pointer("/metadata/namespace"), &server.metadata.namespace) {
                 (Some(one), Some(other)) => one == other,
                 _ => true,
             };
-        let fits = |document: &&Document| name_of(&document.value) == Some(&name) && here(document);
-        let mut named = self.of_kind("McpAuthPolicy").filter(fits);
-        let Some(policy) = named.next() else { return Ok(None) };
-        typed(&policy.value).with_context(|| format!("McpAuthPolicy {name:?}")).map(Some)
+        self.of_kind(kind).find(|document| name_of(&document.value) == Some(name) && here(document))
     }
 
     fn of_kind<'m>(&'m self, kind: &'m str) -> impl Iterator<Item = &'m Document> {
@@ -108,13 +127,15 @@ impl Manifests {
     }
 }
 
-/// The policies that count for a server.
+/// The policies that count for a server, and what else it refers to.
 #[derive(Clone, Default)]
 pub(crate) struct Policies {
     /// What counts as evidence, if the server names a policy.
     pub(crate) auth: Option<Arc<McpAuthPolicy>>,
     /// Who may use what.
     pub(crate) governing: Governing,
+    /// Where its secrets are; none if that is not known.
+    pub(crate) stores: Option<SecretStores>,
 }
 
 impl FromIterator<Document> for Manifests {

@@ -50,7 +50,9 @@ pub(crate) fn check(server: McpServer, policies: Policies) -> Result<ValidatedSe
     let evidence = policies.auth.as_ref().map(|policy| &policy.spec).or(spec.auth.as_ref().map(|auth| &auth.inline));
     let issuers = evidence.into_iter().flat_map(|evidence| &evidence.issuers);
     let of_clients = spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
-    let authorities = issuers.filter_map(|issuer| issuer.ca_ref.as_ref()).chain(of_clients);
+    let of_stores = policies.stores.iter().flat_map(|stores| stores.values());
+    let of_stores = of_stores.filter_map(|store| store.spec.ca_bundle_ref.as_ref());
+    let authorities = issuers.filter_map(|issuer| issuer.ca_ref.as_ref()).chain(of_clients).chain(of_stores);
     let authorities = authorities.map(|reference| (reference.name.clone(), Some(String::new()))).collect();
     let name = server.metadata.name.clone().unwrap_or_default();
     let namespace = server.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
@@ -61,6 +63,7 @@ pub(crate) fn check(server: McpServer, policies: Policies) -> Result<ValidatedSe
         uid: String::new(),
         auth_policy: policies.auth,
         governing: policies.governing,
+        secret_stores: policies.stores,
         children: Default::default(),
         workload: Default::default(),
         answers: Default::default(),

@@ -62,7 +62,8 @@ pub(crate) struct Flags {
     /// Trust domain of the certificates.
     #[arg(long, default_value = "cluster.local")]
     trust_domain: String,
-    /// A Secret that the manifest refers to, as a folder with a file for each key. May be repeated.
+    /// A Secret that the manifest refers to, or the entry of spec.secrets whose values a store has, as a folder with a file
+    /// for each key. May be repeated.
     #[arg(long, value_name = "NAME=FOLDER")]
     secret: Vec<Given>,
     /// A ConfigMap that the manifest refers to, as a folder with a file for each key. May be repeated.

@@ -25,10 +25,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth_policies::{AT_START, RETRY, SERVERS_LISTED, names};
+use crate::auth_policies::{AT_START, RETRY};
 use crate::children::ServerKey;
 use crate::governance::{Concerned, Governance, Governing, Reach};
 use crate::heard::{Key, key_of};
+use crate::hold::{SERVERS_LISTED, names};
 use crate::metrics::Metrics;
 use crate::publish::{LastWritten, write_status};
 use crate::{news, watches};

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use cardea_api::v1alpha1::conditions::{Finding, settle};
 use cardea_api::v1alpha1::reasons::{self, condition};
-use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicyStatus, McpServer, PolicyUser};
+use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicyStatus, McpServer};
 use futures::{StreamExt as _, TryStreamExt as _, future};
 use jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::Recorder;
@@ -19,7 +19,6 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _, ResourceExt as _};
-use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,18 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::children::ServerKey;
 use crate::heard::{Key, key_of};
 use crate::metrics::Metrics;
-use crate::policy_users::PolicyUsers;
 use crate::publish::{LastWritten, write_status};
-use crate::{news, watches};
+use crate::users::{Users, policy_of};
+use crate::{hold, news, watches};
 
-/// Keeps a policy while servers use it.
-pub const FINALIZER: &str = "cardea.dev/in-use";
-/// Owner of that one field. Under the name that writes statuses, each would take the other's back.
-const FINALIZER_MANAGER: &str = "cardea-policy-users";
-/// Servers listed by name in a status.
-pub(crate) const SERVERS_LISTED: usize = 100;
-/// Servers listed by name in a sentence.
-const SERVERS_NAMED: usize = 10;
 /// Pause before asking again who uses a policy while not all servers are known.
 pub(crate) const AT_START: Duration = Duration::from_millis(200);
 /// Pause before what failed is tried again.
@@ -50,7 +41,7 @@ type Guarded = DeserializeGuard<McpAuthPolicy>;
 #[derive(Clone)]
 pub struct AuthPolicies {
     store: Store<Guarded>,
-    users: Arc<PolicyUsers>,
+    users: Arc<Users>,
     concerned: UnboundedSender<Key>,
     /// Whether all policies that there are have been seen. The store's own word for it wakes only one of those who wait, and
     /// the controller is one.
@@ -62,7 +53,7 @@ pub struct Keeper {
     client: Client,
     recorder: Recorder,
     metrics: Metrics,
-    users: Arc<PolicyUsers>,
+    users: Arc<Users>,
     written: LastWritten<McpAuthPolicyStatus>,
 }
 
@@ -78,7 +69,7 @@ impl AuthPolicies {
         let (store, writer) = reflector::store();
         let (concerned, wakes) = unbounded_channel();
         let (all_seen, seen) = watch::channel(false);
-        let users = Arc::<PolicyUsers>::default();
+        let users = Arc::new(Users::new(|server| policy_of(server).into_iter().collect()));
         let keeper = Keeper { client, recorder, metrics, users: users.clone(), written: LastWritten::default() };
         let running = Arc::new(keeper).run(store.clone(), writer, all_seen, wakes, wake, stop);
         (Self { store, users, concerned, seen }, running)
@@ -152,21 +143,6 @@ impl Keeper {
         }
     }
 
-    /// Says that a policy may go, or that it may not yet.
-    async fn hold(&self, (namespace, name): &Key, uid: &str, held: bool) -> Result<(), kube::Error> {
-        let finalizers = if held { vec![FINALIZER] } else { vec![] };
-        // With the UID: one that is gone is not made anew.
-        let body = json!({
-            "apiVersion": McpAuthPolicy::api_version(&()), "kind": McpAuthPolicy::kind(&()),
-            "metadata": {"name": name, "uid": uid, "finalizers": finalizers},
-        });
-        self.metrics.wrote_policy("McpAuthPolicy", "finalizer");
-        Api::<Guarded>::namespaced(self.client.clone(), namespace)
-            .patch(name, &PatchParams::apply(FINALIZER_MANAGER).force(), &Patch::Apply(body))
-            .await?;
-        Ok(())
-    }
-
     async fn publish(&self, key: &Key, uid: &str, policy: &McpAuthPolicy, users: &[String]) -> Result<(), kube::Error> {
         let former = self.written.of(key, uid).or_else(|| policy.status.clone()).unwrap_or_default();
         let next = status(policy, users, &former, Timestamp::now());
@@ -175,7 +151,7 @@ impl Keeper {
         }
         self.metrics.wrote_policy("McpAuthPolicy", "status");
         write_status(&Api::<Guarded>::namespaced(self.client.clone(), &key.0), &key.1, uid, &next).await?;
-        if let (None, Some(held)) = (held(&former), held(&next)) {
+        if let (None, Some(held)) = (hold::is_held(&former.conditions), hold::is_held(&next.conditions)) {
             let reference = policy.object_ref(&());
             news::warn(&self.recorder, &reference, condition::DELETION_HELD, reasons::IN_USE, held).await;
         }
@@ -190,17 +166,8 @@ async fn reconcile(guarded: Arc<Guarded>, keeper: Arc<Keeper>) -> Result<Action,
         // Only at the start, for as long as the first list of servers takes.
         return Ok(Action::requeue(AT_START));
     };
-    let held = guarded.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    let goes = guarded.meta().deletion_timestamp.is_some();
-    match (users.is_empty(), held) {
-        (true, true) => {
-            keeper.hold(&key, &uid, false).await?;
-            if goes {
-                return Ok(Action::await_change());
-            }
-        }
-        (false, false) if !goes => keeper.hold(&key, &uid, true).await?,
-        _ => {}
+    if hold::hold::<McpAuthPolicy>(&keeper.client, &keeper.metrics, &key, guarded.meta(), !users.is_empty()).await? {
+        return Ok(Action::await_change());
     }
     match &guarded.0 {
         Ok(policy) => keeper.publish(&key, &uid, policy, &users).await?,
@@ -240,35 +207,13 @@ fn status(
         reasons::ACCEPTED,
         "each server that uses it judges it for itself",
     )];
-    if policy.metadata.deletion_timestamp.is_some() && !users.is_empty() {
-        found.push(Finding::new(
-            condition::DELETION_HELD,
-            Some(true),
-            reasons::IN_USE,
-            format!("still used by {}: name another policy in their spec.auth.policyRef, or delete them", names(users)),
-        ));
-    }
+    found.extend(hold::held(&policy.metadata, users, "spec.auth.policyRef"));
     McpAuthPolicyStatus {
         observed_generation: generation,
         conditions: settle(&former.conditions, &found, generation, now),
-        servers: users.iter().take(SERVERS_LISTED).map(|name| PolicyUser { name: name.clone() }).collect(),
+        servers: hold::listed(users),
         server_count: i32::try_from(users.len()).ok(),
     }
-}
-
-/// Few of many names, in a sentence.
-pub(crate) fn names(users: &[String]) -> String {
-    let named = users.iter().take(SERVERS_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match users.len().saturating_sub(SERVERS_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
-/// Why the policy cannot go, if it shall and cannot.
-fn held(status: &McpAuthPolicyStatus) -> Option<&str> {
-    let found = status.conditions.iter().find(|found| found.type_ == condition::DELETION_HELD)?;
-    Some(&found.message)
 }
 
 #[cfg(test)]
@@ -282,12 +227,12 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let found = status(&policy, &users, &Default::default(), now);
         assert_eq!((found.servers.len(), found.server_count), (100, Some(120)));
-        assert_eq!(held(&found), None);
+        assert_eq!(hold::is_held(&found.conditions), None);
         policy.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
         let found = status(&policy, &users, &found, now);
-        let message = held(&found).unwrap();
+        let message = hold::is_held(&found.conditions).unwrap();
         assert!(message.contains("s000, s001") && message.contains("and 110 more"), "{message}");
-        assert_eq!(held(&status(&policy, &[], &found, now)), None);
+        assert_eq!(hold::is_held(&status(&policy, &[], &found, now).conditions), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod configuration;
+mod fetcher;
 mod network_policy;
 mod workload;
 

@@ -33,10 +33,11 @@ use crate::material;
 use crate::metrics::Metrics;
 use crate::news;
 use crate::observe::{self, Observed};
-use crate::policy_users::policy_of;
 use crate::publish::{Published, Publisher};
 use crate::relist::Relist;
-use crate::status::{Outcome, status, told};
+use crate::secret_stores::{self, SecretStores};
+use crate::status::{Outcome, reports, status, told};
+use crate::users::policy_of;
 use crate::validate::validate;
 use crate::watches::{self, SecretWatch, Watches};
 
@@ -63,6 +64,8 @@ pub struct Context {
     pub auth_policies: AuthPolicies,
     /// Who may use what, of several servers.
     pub access_policies: AccessPolicies,
+    /// Where secrets are kept.
+    pub secret_stores: SecretStores,
     /// What proxies report.
     pub inquiry: Inquiry,
     /// Who signs ServiceAccount tokens.
@@ -122,6 +125,7 @@ pub async fn run(context: Arc<Context>, wakes: UnboundedReceiver<ServerKey>, sto
         .inspect_ok(move |event| {
             forgetting.auth_policies.hear(event);
             forgetting.access_policies.hear(event);
+            forgetting.secret_stores.hear(event);
             for server in relist.hear(event, |server| is_stored(&stored, server)) {
                 // Nobody listens only when the operator is ending.
                 let _ = late.send(server);
@@ -218,19 +222,22 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
 
     // observe: client required
     let auth_policy = policy_of(&server).and_then(|policy| context.auth_policies.get(&namespace, &policy));
+    let stores = context.secret_stores.of(&namespace, &server);
     let observed = Observed {
         children: context.watches.children.of(&key),
         workload: context.watches.workloads.of(&key),
         answers: context.inquiry.answers(&key),
-        authorities: observe::authorities(&context.client, &server, auth_policy.as_deref(), &namespace).await?,
+        authorities: observe::authorities(&context.client, &server, auth_policy.as_deref(), &stores, &namespace)
+            .await?,
         missing_secrets: if may_use_secrets {
-            observe::missing_secrets(&context.client, &server, auth_policy.as_deref(), &namespace).await?
+            observe::missing_secrets(&context.client, &server, auth_policy.as_deref(), &stores, &namespace).await?
         } else {
             Default::default()
         },
         may_use_secrets,
         cluster_issuer: context.cluster_issuer.borrow().clone(),
         auth_policy,
+        secret_stores: Some(stores),
         governing: context.access_policies.of(&key, &server),
         server,
         namespace,
@@ -238,6 +245,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         uid,
     };
     let now = Timestamp::now();
+    context.secret_stores.says(&key, secret_stores::told(reports(&observed)));
     // Whatever keeps it from being applied, its proxies decide by something.
     let left = || context.access_policies.says(&key, told(&observed, None));
     let applier = Applier {
@@ -370,6 +378,7 @@ impl Context {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         self.publisher.forget(server);
         self.access_policies.forget(server);
+        self.secret_stores.forget(server);
         self.left_alone.forget(server);
         if remaining.state().iter().all(|other| other.namespace().as_deref() != Some(&server.0)) {
             self.watches.leave(&server.0);

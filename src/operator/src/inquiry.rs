@@ -58,6 +58,8 @@ const LONGEST_ROUND: Duration = Duration::from_secs(15);
 const WELL: Duration = Duration::from_secs(30);
 /// First pause with one that is not; doubles up to [`WELL`].
 const UNWELL: Duration = Duration::from_millis(250);
+/// Seconds to which it is told when a store last answered.
+const REACHED_SECONDS: i64 = 300;
 const OWN_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where reconciles say whom to ask, and find what was answered.
@@ -284,7 +286,16 @@ async fn ask(server: &ServerKey, address: &str, tls: &TlsConnector) -> anyhow::R
     let response = sender.send_request(request).await.context("asking")?;
     anyhow::ensure!(response.status() == http::StatusCode::OK, "answered {}", response.status());
     let body = Limited::new(response.into_body(), LARGEST_REPORT).collect().await.map_err(anyhow::Error::from_boxed)?;
-    serde_json::from_slice(&body.to_bytes()).context("reading the report")
+    let report = serde_json::from_slice(&body.to_bytes()).context("reading the report")?;
+    Ok(coarse(report))
+}
+
+/// A report as it is compared with the one before: that a store answered once more is no news each time.
+fn coarse(mut report: ProxyReport) -> ProxyReport {
+    for store in report.secrets.iter_mut().flat_map(|secrets| &mut secrets.stores) {
+        store.reached_at = store.reached_at.map(|second| second - second.rem_euclid(REACHED_SECONDS));
+    }
+    report
 }
 
 /// The operator's own certificate, kept in memory and renewed in time.

@@ -17,6 +17,7 @@ use cardea_operator::left_alone::LeftAlone;
 use cardea_operator::metrics::Metrics;
 use cardea_operator::nudge;
 use cardea_operator::publish::Publisher;
+use cardea_operator::secret_stores::SecretStores;
 use cardea_operator::watches::Watches;
 use cardea_operator::{authority, cluster_issuer, manifests};
 use cardea_pki::TrustDomain;
@@ -223,9 +224,18 @@ async fn lead(
     let (access_policies, kept) =
         AccessPolicies::new(client.clone(), recorder.clone(), metrics.clone(), wake.clone(), stop.clone());
     tasks.spawn(kept);
+    let (secret_stores, kept) =
+        SecretStores::new(client.clone(), recorder.clone(), metrics.clone(), wake.clone(), stop.clone());
+    tasks.spawn(kept);
     // A server that is looked at before these are known would be found wanting, for a moment and for all to see.
     let issuer = tokio::time::timeout(LONGEST_WAIT_FOR_ISSUER, cluster_issuer.changed());
-    let known = future::join4(watches.start(tasks), auth_policies.known(), access_policies.known(), issuer);
+    let known = future::join5(
+        watches.start(tasks),
+        auth_policies.known(),
+        access_policies.known(),
+        secret_stores.known(),
+        issuer,
+    );
     tokio::select! {
         _ = known => readiness.set(true),
         () = stop.cancelled() => return Ok(()),
@@ -237,6 +247,7 @@ async fn lead(
         watches,
         auth_policies,
         access_policies,
+        secret_stores,
         inquiry,
         cluster_issuer,
         metrics,

@@ -1,6 +1,6 @@
 //! The CRDs, as the API server takes them.
 
-use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpSecretStore, McpServer};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
@@ -10,6 +10,7 @@ pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("cardea.dev_mcpservers.yaml", McpServer::crd()),
         ("cardea.dev_mcpauthpolicies.yaml", McpAuthPolicy::crd()),
         ("cardea.dev_mcpaccesspolicies.yaml", McpAccessPolicy::crd()),
+        ("cardea.dev_mcpsecretstores.yaml", McpSecretStore::crd()),
     ]
 }
 

@@ -83,7 +83,7 @@ const EXPECTED: [&str; 4] =
     [reasons::PENDING, reasons::PROGRESSING, reasons::PROXY_UNREACHABLE, reasons::SCALED_TO_ZERO];
 
 /// Condition and reason as the constants they came from, so that metrics keep to a closed set.
-fn known(condition: &Condition) -> Option<(&'static str, &'static str)> {
+pub(crate) fn known(condition: &Condition) -> Option<(&'static str, &'static str)> {
     let find = |set: &[&'static str], word: &str| set.iter().find(|known| **known == word).copied();
     Some((find(&condition::ALL, &condition.type_)?, find(&reasons::ALL, &condition.reason)?))
 }

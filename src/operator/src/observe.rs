@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicySpec, McpServer};
+use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicySpec, McpSecretStore, McpServer};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::Api;
 use kube::{Client, ResourceExt};
@@ -14,6 +14,12 @@ use crate::cluster_issuer::ClusterIssuer;
 use crate::governance::Governing;
 use crate::inquiry::Answers;
 use crate::pods::Workload;
+
+/// Authorities (PEM) by the ConfigMap that they are in; none where there is no such certificate.
+pub type Authorities = BTreeMap<String, Option<String>>;
+
+/// McpSecretStores of a namespace by name.
+pub type SecretStores = BTreeMap<String, Arc<McpSecretStore>>;
 
 /// One server as it is asked for and as it is.
 pub struct Observed {
@@ -35,8 +41,10 @@ pub struct Observed {
     pub workload: Workload,
     /// What its proxies reported last.
     pub answers: Answers,
-    /// The authorities (PEM) that it refers to by ConfigMap; none where there is no such certificate.
-    pub authorities: BTreeMap<String, Option<String>>,
+    /// The stores that its secrets are in, those that there are. None: wherever it runs, values come from elsewhere.
+    pub secret_stores: Option<SecretStores>,
+    /// The authorities that it refers to.
+    pub authorities: Authorities,
     /// Whether the operator may use Secrets in this namespace.
     pub may_use_secrets: bool,
     /// Secrets that it refers to and that do not exist.
@@ -71,7 +79,7 @@ fn evidence<'a>(server: &'a McpServer, policy: Option<&'a McpAuthPolicy>) -> Opt
     if auth.policy_ref.is_some() { policy.map(|policy| &policy.spec) } else { Some(&auth.inline) }
 }
 
-/// Reads the ConfigMaps with authorities that a server and its policy refer to.
+/// Reads the ConfigMaps with authorities that a server, its policy and its stores refer to.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -79,23 +87,32 @@ pub async fn authorities(
     client: &Client,
     server: &McpServer,
     policy: Option<&McpAuthPolicy>,
+    stores: &SecretStores,
     namespace: &str,
-) -> Result<BTreeMap<String, Option<String>>, kube::Error> {
+) -> Result<Authorities, kube::Error> {
     let of_clients = server.spec.tls.iter().filter_map(|tls| tls.client_ca_ref.as_ref());
     let issuers = evidence(server, policy).into_iter().flat_map(|auth| &auth.issuers);
     let of_issuers = issuers.filter_map(|issuer| issuer.ca_ref.as_ref());
+    let of_stores = stores.values().filter_map(|store| store.spec.ca_bundle_ref.as_ref());
     let mut found = BTreeMap::new();
-    for reference in of_clients.chain(of_issuers) {
+    for reference in of_clients.chain(of_issuers).chain(of_stores) {
         if !found.contains_key(&reference.name) {
-            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(&reference.name).await?;
-            let pem = map.and_then(|map| map.data?.remove("ca.crt")).filter(|pem| pem.contains("BEGIN CERTIFICATE"));
-            found.insert(reference.name.clone(), pem);
+            found.insert(reference.name.clone(), authority(client, namespace, &reference.name).await?);
         }
     }
     Ok(found)
 }
 
-/// Which of the Secrets that a server and its policy refer to do not exist. Asks for metadata only: the operator has no use for the
+/// The authorities in one ConfigMap.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn authority(client: &Client, namespace: &str, name: &str) -> Result<Option<String>, kube::Error> {
+    let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    Ok(map.and_then(|map| map.data?.remove("ca.crt")).filter(|pem| pem.contains("BEGIN CERTIFICATE")))
+}
+
+/// Which of the Secrets that a server, its policy and its stores refer to do not exist. Asks for metadata only: the operator has no use for the
 /// values.
 ///
 /// # Errors
@@ -104,11 +121,15 @@ pub async fn missing_secrets(
     client: &Client,
     server: &McpServer,
     policy: Option<&McpAuthPolicy>,
+    stores: &SecretStores,
     namespace: &str,
 ) -> Result<BTreeSet<String>, kube::Error> {
     let of_the_server = server.spec.secrets.iter().filter_map(|secret| secret.from.kubernetes_secret.as_ref());
     let of_the_proxy = evidence(server, policy).into_iter().flat_map(McpAuthPolicySpec::secret_names);
-    let wanted: BTreeSet<&str> = of_the_server.map(|secret| secret.name.as_str()).chain(of_the_proxy).collect();
+    let of_the_stores = stores.values().filter_map(|store| store.spec.one_password_connect.as_ref());
+    let of_the_stores = of_the_stores.map(|store| store.token_secret_ref.name.as_str());
+    let of_the_server = of_the_server.map(|secret| secret.name.as_str());
+    let wanted: BTreeSet<&str> = of_the_server.chain(of_the_proxy).chain(of_the_stores).collect();
     let mut missing = BTreeSet::new();
     for name in wanted {
         if Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?.is_none() {

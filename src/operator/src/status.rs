@@ -4,13 +4,14 @@
 mod findings;
 mod logins;
 mod rules;
+mod secrets;
 mod summary;
 mod tools;
 
 use cardea_api::v1alpha1::conditions::{Finding, settle};
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{
-    Address, Certificate, McpServerStatus, NetworkStatus, SecretStatus, ServerInfo, Tool, ToolFlag, TransportType,
+    Address, Certificate, McpServerStatus, NetworkStatus, ServerInfo, Tool, ToolFlag, TransportType,
 };
 use cardea_contract as contract;
 use cardea_contract::{Authentication, Handshake, ProxyReport, TokenKind};
@@ -68,9 +69,11 @@ pub fn status(observed: &Observed, former: &McpServerStatus, outcome: &Outcome<'
             status.access_policies = server.policies.keys().cloned().collect();
             if was_not_asked_yet(observed) {
                 // Only after a start: what was found before it says more than that nobody was asked.
+                let asked_for = [condition::VERIFIED, condition::POLICY_READY];
                 found.retain(|finding| {
-                    ![condition::VERIFIED, condition::POLICY_READY].contains(&finding.kind)
-                        || former.conditions.iter().all(|condition| condition.type_ != finding.kind)
+                    let asked_for = asked_for.contains(&finding.kind)
+                        || (finding.kind == condition::SECRETS_READY && finding.reason == reasons::PENDING);
+                    !asked_for || former.conditions.iter().all(|condition| condition.type_ != finding.kind)
                 });
             }
             found
@@ -109,11 +112,7 @@ fn describe(status: &mut McpServerStatus, observed: &Observed, server: &Validate
     status.auth = Some(ways_in(&server.authentication));
     status.posture = server.posture.clone();
     status.network = Some(NetworkStatus { level: "NetworkPolicy".to_owned() });
-    status.secrets = server
-        .secrets
-        .iter()
-        .map(|secret| SecretStatus { name: secret.name.clone(), store: "KubernetesSecret".to_owned() })
-        .collect();
+    status.secrets = secrets::listed(observed, server, &status.secrets);
     status.certificate =
         Some(Certificate { not_after: Time(seconds(material.facts.not_after)), serial: material.facts.serial.clone() });
     let pairs: Vec<String> = selector(&server.name).iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -169,7 +168,8 @@ fn seconds(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
-fn reports(observed: &Observed) -> impl Iterator<Item = &ProxyReport> {
+/// What its proxies reported last.
+pub fn reports(observed: &Observed) -> impl Iterator<Item = &ProxyReport> {
     observed.answers.values().filter_map(|answer| match answer {
         Answer::Report(report) => Some(&**report),
         Answer::Unreachable => None,

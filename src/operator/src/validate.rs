@@ -6,10 +6,12 @@ mod authentication;
 mod limits;
 mod posture;
 mod provable;
+mod secrets;
+mod stores;
 mod transport;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{AuditLevel, ClientAuth, McpServerSpec, PinningMode, RuleWarning, Secret, Workload};
@@ -48,6 +50,8 @@ pub struct ValidatedServer {
     pub workload: Workload,
     /// Secrets for its container.
     pub secrets: Vec<Secret>,
+    /// What is fetched of them by a sidecar; none if nothing is.
+    pub fetched: Option<Fetched>,
     /// Whether clients need a certificate.
     pub client_auth: contract::ClientAuth,
     /// Further authorities of client certificates (PEM).
@@ -186,6 +190,8 @@ impl Rejection {
 }
 
 pub use access::policy_rules;
+pub use secrets::Fetched;
+pub use stores::{StoreAccess, StoreToken, urls};
 
 const DEFAULT_LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
@@ -245,10 +251,11 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
     let ruled = access::rules(observed, &authentication)?;
     let workload = spec.workload.clone().unwrap_or_default();
     check_account(&workload)?;
-    check_secrets(&spec.secrets, &workload)?;
+    let stdio = matches!(upstream.listens, contract::Listens::Socket(_));
+    let secrets = secrets::secrets(observed, &workload, stdio)?;
     let limits = limits::limits(&spec.limits.clone().unwrap_or_default());
     let command = workload.command.iter().chain(&workload.args).cloned().collect();
-    let serve = transport::serve(&transport, &upstream.path, command, vec![], limits.max_body_bytes)?;
+    let serve = transport::serve(&transport, &upstream.path, command, secrets.given, limits.max_body_bytes)?;
     let network = spec.network.clone().unwrap_or_default();
     Ok(ValidatedServer {
         uid: observed.uid.clone(),
@@ -268,6 +275,8 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         }),
         workload,
         secrets: spec.secrets.clone(),
+        posture: posture::of(spec, &authentication, secrets.fetched.as_ref(), &ruled.rules),
+        fetched: secrets.fetched,
         client_auth: match client_auth {
             ClientAuth::Required => contract::ClientAuth::Required,
             ClientAuth::Optional => contract::ClientAuth::Optional,
@@ -275,7 +284,6 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         },
         client_ca,
         leaf_lifetime,
-        posture: posture::of(spec, &authentication, &ruled.rules),
         authentication,
         proxy_secrets: observed.auth().map(authentication::proxy_secrets).unwrap_or_default(),
         rules: ruled.rules,
@@ -310,19 +318,6 @@ fn check_account(workload: &Workload) -> Result<(), Rejection> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// The schema compares the keys of one entry; only here are entries compared with each other and with `workload.env`.
-fn check_secrets(secrets: &[Secret], workload: &Workload) -> Result<(), Rejection> {
-    let mut taken: BTreeSet<&str> = workload.env.iter().map(|variable| variable.name.as_str()).collect();
-    for variable in secrets.iter().flat_map(|secret| &secret.keys).filter_map(|key| key.env.as_deref()) {
-        if !taken.insert(variable) {
-            return Err(Rejection::invalid(format!(
-                "spec.secrets: the environment variable {variable:?} is set twice: give each value a name of its own"
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn pinning(spec: &McpServerSpec) -> Option<contract::Pinning> {

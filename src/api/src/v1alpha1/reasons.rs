@@ -6,7 +6,7 @@ pub mod condition {
     pub const ACCEPTED: &str = "Accepted";
     /// The proxy's certificate and the trust bundle exist and are current.
     pub const CERTIFICATE_READY: &str = "CertificateReady";
-    /// Every secret that the spec names was found by the kubelet.
+    /// Every secret that the spec names was found by the kubelet, or delivered from its store.
     pub const SECRETS_READY: &str = "SecretsReady";
     /// The NetworkPolicy is in place.
     pub const NETWORK_ISOLATED: &str = "NetworkIsolated";
@@ -22,6 +22,8 @@ pub mod condition {
     pub const TOOLS_PINNED: &str = "ToolsPinned";
     /// Every proxy that is concerned decides by the newest version (McpAccessPolicy).
     pub const IN_FORCE: &str = "InForce";
+    /// The store answers those who ask it (McpSecretStore).
+    pub const REACHED: &str = "Reached";
     /// Nothing unsafe was opened.
     pub const HARDENED: &str = "Hardened";
     /// All of the above.
@@ -30,11 +32,11 @@ pub mod condition {
     pub const RECONCILING: &str = "Reconciling";
     /// Work towards the spec cannot go on without a change by someone else (kstatus).
     pub const STALLED: &str = "Stalled";
-    /// An object that shall go is still used (McpAuthPolicy).
+    /// An object that shall go is still used (McpAuthPolicy, McpSecretStore).
     pub const DELETION_HELD: &str = "DeletionHeld";
 
     /// All of them.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         ACCEPTED,
         CERTIFICATE_READY,
         SECRETS_READY,
@@ -45,6 +47,7 @@ pub mod condition {
         LOGIN_READY,
         TOOLS_PINNED,
         IN_FORCE,
+        REACHED,
         HARDENED,
         READY,
         RECONCILING,
@@ -77,6 +80,24 @@ pub const NONE_DECLARED: &str = "NoneDeclared";
 pub const MOUNTED: &str = "Mounted";
 /// A Secret or one of its keys is missing.
 pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+/// The McpSecretStore that a secret names does not exist.
+pub const STORE_NOT_FOUND: &str = "StoreNotFound";
+/// Every secret of a store is delivered, and every Secret exists.
+pub const ALL_DELIVERED: &str = "AllDelivered";
+/// A store cannot be reached; what it gave before stands.
+pub const STORE_UNAVAILABLE: &str = "StoreUnavailable";
+/// A secret was not delivered yet, so the server has not started.
+pub const NOT_DELIVERED: &str = "NotDelivered";
+/// A secret could not be looked after for longer than its values may go without.
+pub const SECRETS_STALE: &str = "SecretsStale";
+/// A store refuses the server's identity, or what it asks for.
+pub const STORE_REFUSES: &str = "Refused";
+/// There is no such secret in the store, or no such key in it.
+pub const SECRET_NOT_IN_STORE: &str = "NotFound";
+/// The store answers.
+pub const STORE_REACHED: &str = "Answers";
+/// Nobody uses it.
+pub const NOT_USED: &str = "NotUsed";
 /// The NetworkPolicy is in place.
 pub const ENFORCED_BY_POLICY: &str = "DefaultDeny";
 /// The rules are compiled and handed to the proxies.
@@ -141,7 +162,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 43] = [
+pub const ALL: [&str; 52] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -154,6 +175,15 @@ pub const ALL: [&str; 43] = [
     NONE_DECLARED,
     MOUNTED,
     SECRET_NOT_FOUND,
+    STORE_NOT_FOUND,
+    ALL_DELIVERED,
+    STORE_UNAVAILABLE,
+    NOT_DELIVERED,
+    SECRETS_STALE,
+    STORE_REFUSES,
+    SECRET_NOT_IN_STORE,
+    STORE_REACHED,
+    NOT_USED,
     ENFORCED_BY_POLICY,
     COMPILED,
     IN_FORCE,

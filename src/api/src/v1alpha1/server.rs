@@ -42,7 +42,9 @@ use super::{Access, Audit, Auth, Limits, McpServerStatus, Network, Secret, Sourc
     validation = Rule::new("!has(self.secrets) || self.secrets.all(s, self.secrets.exists_one(o, o.name == s.name))")
         .message("spec.secrets: two entries have the same name: give each its own"),
     validation = Rule::new("!(has(self.transport) && has(self.transport.type) && self.transport.type == 'Stdio' && has(self.workload) && (has(self.workload.command) || has(self.workload.args)))")
-        .message("spec.workload.command and args are not for a stdio server: say its program and arguments in spec.transport.stdio.command")
+        .message("spec.workload.command and args are not for a stdio server: say its program and arguments in spec.transport.stdio.command"),
+    validation = Rule::new("!has(self.secrets) || (has(self.transport) && has(self.transport.type) && self.transport.type == 'Stdio') || (has(self.workload) && has(self.workload.command) && self.workload.command.size() > 0) || self.secrets.all(s, !has(s.storeRef) || (!(has(s.onRotation) && s.onRotation == 'Signal') && s.keys.all(k, !has(k.env))))")
+        .message("spec.workload.command is needed for secrets with a storeRef that go to env or have onRotation: Signal, since the server is started with them and the image's entrypoint is not known here: set it, or let the keys go to file, which needs no command")
 )]
 pub struct McpServerSpec {
     /// Where the server comes from.

@@ -165,14 +165,28 @@ pub struct Certificate {
     pub serial: String,
 }
 
-/// A secret given to the server.
+/// A secret given to the server. Never holds a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretStatus {
     /// Name of the entry in the spec.
     pub name: String,
+
     /// Kind of store.
     pub store: String,
+
+    /// The McpSecretStore, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_ref: Option<String>,
+
+    /// The newest version that a pod was given: the store's own word for it, or a code of the values that only this server's
+    /// key makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
+    /// When a pod was first given that version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rotated: Option<Time>,
 }
 
 /// An authorization server, as its metadata describes it (RFC 8414, OpenID Connect Discovery). Whether it honours the

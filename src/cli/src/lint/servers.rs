@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use cardea_api::v1alpha1::{
     Access, AccessRule, AttributeClaim, Auth, Claims, ClientCertificates, Issuer, KubernetesServiceAccounts, LocalRef,
-    McpAccessPolicy, McpAuthPolicy, McpAuthPolicySpec, McpServer, StaticTokens,
+    McpAccessPolicy, McpAuthPolicy, McpAuthPolicySpec, McpSecretStore, McpServer, StaticTokens,
 };
 use cardea_operator::governance::Governing;
-use cardea_operator::policy_users::policy_of;
+use cardea_operator::observe::SecretStores;
+use cardea_operator::users::policy_of;
 use cardea_operator::validate::{Rejection, ValidatedServer, policy_rules};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -21,10 +22,12 @@ use super::{Manifest, warnings};
 use crate::manifest::{Manifests, Policies};
 use crate::rules;
 
-/// A server with the policy that says whom it lets in, if it names one.
+/// A server with the policy that says whom it lets in, if it names one, and the stores of its secrets.
 struct Asked {
     server: McpServer,
     auth: Option<Arc<McpAuthPolicy>>,
+    /// Where its secrets are, if that is known.
+    stores: Option<SecretStores>,
 }
 
 impl Asked {
@@ -37,7 +40,7 @@ impl Asked {
     fn governed(&self, access: Access, governing: Governing) -> Result<ValidatedServer, Rejection> {
         let mut server = self.server.clone();
         server.spec.access = Some(access);
-        rules::check(server, Policies { auth: self.auth.clone(), governing })
+        rules::check(server, Policies { auth: self.auth.clone(), governing, stores: self.stores.clone() })
     }
 }
 
@@ -46,8 +49,8 @@ pub(super) fn findings(sound: &[Manifest], listed: &Listed, now: Timestamp) -> V
     let all: Manifests = sound.iter().map(|manifest| manifest.document.clone()).collect();
     let (mut findings, mut servers) = (Vec::new(), Vec::new());
     for (manifest, mut server) in of_kind::<McpServer>(sound, "McpServer") {
-        // What is wrong with a policy is told where it stands.
-        let Ok(auth) = all.auth_policy(&server) else { continue };
+        // What is wrong with a policy or a store is told where it stands.
+        let (Ok(auth), Ok(stores)) = (all.auth_policy(&server), all.secret_stores(&server)) else { continue };
         let auth = auth.map(Arc::new);
         let access = server.spec.access.clone().unwrap_or_default();
         let inline = server.spec.auth.as_ref().map(|auth| &auth.inline);
@@ -59,7 +62,11 @@ pub(super) fn findings(sound: &[Manifest], listed: &Listed, now: Timestamp) -> V
             findings.push(manifest.finding(Id::Unresolved, "spec.auth.policyRef", message));
             server.spec.auth = Some(Auth { policy_ref: None, inline: whoever(&access) });
         }
-        let asked = Asked { server, auth };
+        if stores.is_none() {
+            let message = "names an McpSecretStore that is not among these files: whether it fits is not known here";
+            findings.push(manifest.finding(Id::Unresolved, "spec.secrets", message));
+        }
+        let asked = Asked { server, auth, stores };
         findings.extend(of_server(manifest, &asked));
         findings.extend(of_access(manifest, &access, &asked, listed));
         findings.extend(warnings::of(manifest, "spec.access", &access, now));
@@ -78,6 +85,9 @@ pub(super) fn findings(sound: &[Manifest], listed: &Listed, now: Timestamp) -> V
     }
     for (manifest, policy) in of_kind::<McpAuthPolicy>(sound, "McpAuthPolicy") {
         findings.extend(warnings::insecure(manifest, "spec", &policy.spec));
+    }
+    for (manifest, store) in of_kind::<McpSecretStore>(sound, "McpSecretStore") {
+        findings.extend(warnings::in_the_clear(manifest, &store.spec));
     }
     findings
 }
@@ -235,7 +245,8 @@ fn located(manifest: &Manifest, id: Id, path: &str, said: &str) -> Finding {
 /// A server of which nothing is known but that it has these rules.
 fn somebodys(access: &Access) -> Option<Asked> {
     let spec = json!({"source": {"image": {"ref": "server"}}, "auth": whoever(access)});
-    Some(Asked { server: McpServer::new("server", serde_json::from_value(spec).ok()?), auth: None })
+    let server = McpServer::new("server", serde_json::from_value(spec).ok()?);
+    Some(Asked { server, auth: None, stores: None })
 }
 
 /// Evidence that lets in whoever these rules name: what is wrong with them, and not with what is not known, is left.

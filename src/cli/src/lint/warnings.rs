@@ -1,6 +1,6 @@
 //! What nobody refuses, and an author may not have meant.
 
-use cardea_api::v1alpha1::{Access, AccessRule, Effect, McpAuthPolicySpec, PrincipalMatch};
+use cardea_api::v1alpha1::{Access, AccessRule, Effect, McpAuthPolicySpec, McpSecretStoreSpec, PrincipalMatch};
 use jiff::Timestamp;
 
 use super::Manifest;
@@ -77,4 +77,11 @@ pub(super) fn insecure(manifest: &Manifest, at: &str, evidence: &McpAuthPolicySp
     let message = "callers without any credential are let in: remove it, unless what they may use is for everybody";
     let opens = evidence.insecure_anonymous == Some(true);
     opens.then(|| manifest.finding(Id::Opening, &format!("{at}.insecureAnonymous"), message))
+}
+
+/// What a store opens.
+pub(super) fn in_the_clear(manifest: &Manifest, store: &McpSecretStoreSpec) -> Option<Finding> {
+    let message = "over http:// whoever is on the way reads the secrets: remove it, and write https://";
+    let opens = store.insecure_http == Some(true);
+    opens.then(|| manifest.finding(Id::Opening, "spec.insecureHttp", message))
 }

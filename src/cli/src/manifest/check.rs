@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpServer};
+use cardea_api::v1alpha1::{McpAccessPolicy, McpAuthPolicy, McpSecretStore, McpServer};
 use kube::core::cel::Validator;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -72,6 +72,7 @@ fn unreadable(kind: &str, document: &Value) -> Option<Problem> {
     let error = match kind {
         "McpAccessPolicy" => McpAccessPolicy::deserialize(document).err(),
         "McpAuthPolicy" => McpAuthPolicy::deserialize(document).err(),
+        "McpSecretStore" => McpSecretStore::deserialize(document).err(),
         _ => McpServer::deserialize(document).err(),
     };
     error.map(|error| Problem { by: By::Schema, path: String::new(), message: format!("cannot be read: {error}") })

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
-use cardea_api::v1alpha1::{McpServer, reasons};
+use cardea_api::v1alpha1::{McpServer, Secret, reasons};
 use cardea_contract::{Listens, ProxyConfig};
 use cardea_operator::build;
 use cardea_operator::observe::Observed;
@@ -85,6 +85,7 @@ impl Local {
             uid: "local".into(),
             auth_policy: policies.auth,
             governing: policies.governing,
+            secret_stores: None,
             children: BTreeMap::default(),
             workload: Default::default(),
             answers: Default::default(),
@@ -121,6 +122,34 @@ impl Local {
         server.proxy_secrets.iter().map(of).collect()
     }
 
+    /// The folder with the values of a secret, and the name by which it was given: that of the Kubernetes Secret, or where a
+    /// store has it that of the entry.
+    ///
+    /// # Errors
+    /// When it was not given.
+    fn values<'s>(&'s self, secret: &'s Secret) -> anyhow::Result<(&'s str, &'s PathBuf)> {
+        if let Some(source) = &secret.from.kubernetes_secret {
+            let of = source.name.as_str();
+            let values = self.secrets.get(of);
+            return Ok((
+                of,
+                values.with_context(|| {
+                    format!(
+                        "spec.secrets: {:?} needs the Secret {of:?}: give it with --secret {of}=FOLDER",
+                        secret.name
+                    )
+                })?,
+            ));
+        }
+        let of = secret.name.as_str();
+        let values = self.secrets.get(of);
+        Ok((of, values.with_context(|| {
+            format!(
+                "spec.secrets: {of:?} is fetched from its store by a cluster's pods alone: give its values with --secret {of}=FOLDER, a file for each key"
+            )
+        })?))
+    }
+
     /// Environment variables of the server's process, over those it inherits.
     ///
     /// # Errors
@@ -142,15 +171,10 @@ impl Local {
             }
         }
         for secret in &server.secrets {
-            let Some(source) = &secret.from.kubernetes_secret else { continue };
-            let values = self.secrets.get(&source.name).with_context(|| {
-                format!(
-                    "spec.secrets: {:?} needs the Secret {1:?}: give it with --secret {1}=FOLDER",
-                    secret.name, source.name
-                )
-            })?;
+            let (of, values) = self.values(secret)?;
             for key in &secret.keys {
-                let value = read(values, &key.key).with_context(|| format!("--secret {}", source.name))?;
+                let name = [&key.key, &key.env, &key.file].into_iter().flatten().next().map_or("", String::as_str);
+                let value = read(values, name).with_context(|| format!("--secret {of}"))?;
                 if let Some(name) = &key.env {
                     environment.push((name.clone(), value));
                 } else if let Some(file) = &key.file {

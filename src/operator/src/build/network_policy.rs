@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::selector;
 use crate::installation::Installation;
-use crate::validate::ValidatedServer;
+use crate::validate::{Fetched, ValidatedServer, urls};
 
 pub(super) fn spec(server: &ValidatedServer, installation: &Installation) -> Value {
     let proxy_port = json!([{"port": pod::PROXY_PORT, "protocol": "TCP"}]);
@@ -22,6 +22,7 @@ pub(super) fn spec(server: &ValidatedServer, installation: &Installation) -> Val
     let mut egress = vec![cluster_dns()];
     let issuers = server.authentication.issuers.iter();
     egress.extend(issuers.flat_map(|issuer| to_issuer(issuer, &installation.cluster_domain)));
+    egress.extend(server.fetched.iter().flat_map(|fetched| to_stores(fetched, &installation.cluster_domain)));
     egress.extend(server.egress.iter().map(|to| json!({"to": to.peers, "ports": to.ports})));
     json!({"spec": {
         "podSelector": {"matchLabels": selector(&server.name)},
@@ -56,6 +57,20 @@ fn to_issuer(issuer: &Issuer, cluster_domain: &str) -> Vec<Value> {
     authorities.into_iter().map(|(host, port)| to_authority(&host, port, cluster_domain)).collect()
 }
 
+/// Where the stores of secrets are asked. The pod has one network: the server reaches them too, without the identity for them.
+fn to_stores(fetched: &Fetched, cluster_domain: &str) -> Vec<Value> {
+    let urls = fetched.config.stores.values().flat_map(|store| urls(&store.kind));
+    let mut ways: Vec<Value> = Vec::new();
+    for (host, port) in urls.filter_map(|url| authority(&url)) {
+        let way = to_authority(&host, port, cluster_domain);
+        // A cloud has many names at the same addresses.
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways
+}
+
 fn to_authority(host: &str, port: u16, cluster_domain: &str) -> Value {
     if let Ok(address) = host.parse::<IpAddr>() {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
@@ -77,11 +92,12 @@ fn to_authority(host: &str, port: u16, cluster_domain: &str) -> Value {
     })
 }
 
-/// Host and port of an https URL.
+/// Host and port of a URL.
 fn authority(url: &str) -> Option<(String, u16)> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    Some((host, uri.port_u16().unwrap_or(443)))
+    let port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    Some((host, uri.port_u16().unwrap_or(port)))
 }
 
 #[cfg(test)]

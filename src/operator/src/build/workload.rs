@@ -4,7 +4,7 @@ use cardea_api::v1alpha1::Secret;
 use cardea_contract::pod;
 use serde_json::{Value, json};
 
-use super::{agent, config_map, selector, trust_config_map};
+use super::{agent, config_map, fetcher, selector, trust_config_map};
 use crate::children::{MANAGED_BY, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{certificate_secret, service_account};
@@ -12,9 +12,6 @@ use crate::validate::{ProxySecret, ValidatedServer};
 
 /// User and group of the proxy, and group of every mounted file: `nonroot` of distroless images.
 pub(super) const NOBODY: i64 = 65532;
-
-/// Where the values of a secret entry are found, as files.
-const SECRETS_FOLDER: &str = "/run/secrets";
 
 pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) -> Value {
     json!({"spec": {
@@ -53,6 +50,7 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
 fn init_containers(server: &ValidatedServer, installation: &Installation) -> Vec<Value> {
     let mut containers = vec![proxy(server, installation)];
     containers.extend(server.serve.is_some().then(|| agent::install(installation)));
+    containers.extend(server.fetched.iter().map(|fetched| fetcher::sidecar(server, fetched, installation)));
     containers
 }
 
@@ -77,6 +75,7 @@ fn proxy(server: &ValidatedServer, installation: &Installation) -> Value {
         json!({"name": credential_volume(secret), "mountPath": path, "readOnly": true})
     }));
     mounts.extend(server.serve.iter().filter_map(agent::proxy_mount));
+    mounts.extend(server.fetched.iter().map(|_| fetcher::proxy_mount()));
     json!({
         "name": "cardea-proxy",
         "image": installation.proxy_image,
@@ -106,10 +105,11 @@ fn mcp_server(server: &ValidatedServer) -> Value {
     mounts.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
         json!({
             "name": secret_volume(secret),
-            "mountPath": format!("{SECRETS_FOLDER}/{}", secret.name),
+            "mountPath": format!("{}/{}", pod::SECRETS_DIR, secret.name),
             "readOnly": true,
         })
     }));
+    mounts.extend(fetcher::server_mounts(server));
     let (command, args) = match &server.serve {
         Some(serve) => {
             env.push(agent::told(serve));
@@ -169,6 +169,7 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
         })
     }));
     volumes.extend(server.serve.iter().flat_map(agent::volumes));
+    volumes.extend(server.fetched.iter().flat_map(|fetched| fetcher::volumes(server, fetched)));
     volumes
 }
 
@@ -177,24 +178,27 @@ fn credential_volume(secret: &ProxySecret) -> String {
 }
 
 fn secret_env(secret: &Secret) -> impl Iterator<Item = Value> {
-    secret.keys.iter().filter_map(|key| {
+    let name = secret_name(secret);
+    secret.keys.iter().filter_map(move |key| {
         Some(json!({
             "name": key.env.as_ref()?,
-            "valueFrom": {"secretKeyRef": {"name": secret_name(secret), "key": key.key}},
+            "valueFrom": {"secretKeyRef": {"name": name?, "key": key.key}},
         }))
     })
 }
 
-fn secret_name(secret: &Secret) -> &str {
-    secret.from.kubernetes_secret.as_ref().map_or("", |source| &source.name)
+/// The Kubernetes Secret that it is in, if it is in one.
+fn secret_name(secret: &Secret) -> Option<&str> {
+    secret.from.kubernetes_secret.as_ref().map(|source| source.name.as_str())
 }
 
-fn secret_volume(secret: &Secret) -> String {
+pub(super) fn secret_volume(secret: &Secret) -> String {
     format!("secret-{}", secret.name)
 }
 
+/// Whether the kubelet brings files of it.
 fn has_files(secret: &Secret) -> bool {
-    secret.keys.iter().any(|key| key.file.is_some())
+    secret_name(secret).is_some() && secret.keys.iter().any(|key| key.file.is_some())
 }
 
 fn image_pull_secrets(server: &ValidatedServer) -> Option<Vec<Value>> {

@@ -6,7 +6,7 @@ use cardea_api::v1alpha1::conditions::Finding;
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_contract::Handshake;
 
-use super::{introduction, reports, seconds};
+use super::{introduction, reports, seconds, secrets};
 use crate::apply::ApplyError;
 use crate::material::Material;
 use crate::observe::Observed;
@@ -27,7 +27,7 @@ pub(super) fn applied(
             reasons::ISSUED,
             format!("valid until {}, renewed from {}", seconds(material.facts.not_after), seconds(material.due)),
         ),
-        secrets_ready(observed, server),
+        secrets::ready(observed, server),
         Finding::new(
             condition::NETWORK_ISOLATED,
             Some(true),
@@ -43,29 +43,6 @@ pub(super) fn applied(
 
 pub(super) fn accepted() -> Finding {
     Finding::new(condition::ACCEPTED, Some(true), reasons::ACCEPTED, "the spec makes sense")
-}
-
-fn secrets_ready(observed: &Observed, server: &ValidatedServer) -> Finding {
-    let finding = |status, reason, message: String| Finding::new(condition::SECRETS_READY, status, reason, message);
-    if server.secrets.is_empty() && server.proxy_secrets.is_empty() {
-        return finding(Some(true), reasons::NONE_DECLARED, "the spec names no secret".to_owned());
-    }
-    if !observed.missing_secrets.is_empty() {
-        let names: Vec<&str> = observed.missing_secrets.iter().map(String::as_str).collect();
-        return finding(
-            Some(false),
-            reasons::SECRET_NOT_FOUND,
-            format!(
-                "spec.secrets, {}: no such Secret in this namespace: {}: create it",
-                observed.auth_at(),
-                names.join(", ")
-            ),
-        );
-    }
-    match troubles(observed).find(|trouble| trouble.reason == reasons::SECRET_NOT_FOUND) {
-        Some(trouble) => finding(Some(false), trouble.reason, trouble.message.clone()),
-        None => finding(Some(true), reasons::MOUNTED, "every Secret exists".to_owned()),
-    }
 }
 
 fn policy_ready(observed: &Observed, server: &ValidatedServer, configuration: &str) -> Finding {
@@ -189,6 +166,7 @@ pub(super) fn failure(error: &ApplyError) -> Finding {
     }
 }
 
-fn troubles(observed: &Observed) -> impl Iterator<Item = &crate::pods::Trouble> {
+/// What keeps pods from running.
+pub(super) fn troubles(observed: &Observed) -> impl Iterator<Item = &crate::pods::Trouble> {
     observed.workload.pods.values().filter_map(|pod| pod.trouble.as_ref())
 }

@@ -4,7 +4,7 @@ use cardea_api::v1alpha1::conditions::Finding;
 use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_contract::{Pinning, Tool};
 
-use crate::auth_policies::names;
+use crate::hold::names;
 
 /// What is found of the tools that the server has, if they are known.
 pub(super) fn pinned(pinning: Option<&Pinning>, tools: Option<&[Tool]>) -> Option<Finding> {

@@ -8,7 +8,7 @@ use cardea_contract::pod;
 use super::{ProxySecret, Rejection};
 use crate::cluster_issuer::ClusterIssuer;
 use crate::observe::Observed;
-use crate::policy_users::policy_of;
+use crate::users::policy_of;
 
 pub(super) fn authentication(observed: &Observed, resource: &str) -> Result<contract::Authentication, Rejection> {
     if let (Some(policy), None) = (policy_of(&observed.server), &observed.auth_policy) {

@@ -7,11 +7,14 @@ use cardea_contract as contract;
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::{Fetched, urls};
+
 /// What a reviewer would want to be told. Nothing here is forbidden, all of it was spelled out in a manifest: `rules` are those
 /// of the policies too.
 pub(super) fn of(
     spec: &McpServerSpec,
     authentication: &contract::Authentication,
+    fetched: Option<&Fetched>,
     rules: &[contract::Rule],
 ) -> Vec<String> {
     let network = spec.network.clone().unwrap_or_default();
@@ -49,6 +52,8 @@ pub(super) fn of(
         (network.ingress.is_some_and(|ingress| open(&ingress.from)), "IngressFromAnywhere"),
         (network.egress.is_some_and(|egress| egress.to.iter().any(|to| open(&to.peers))), "EgressToAnywhere"),
         (authentication.issuers.iter().any(fetches_keys), "EgressToIssuers"),
+        (fetched.is_some(), "EgressToStores"),
+        (fetched.is_some_and(in_the_clear), "InsecureStore"),
         (all_to_all(|rule| &rule.tools), "EveryToolToAll"),
         (all_to_all(|rule| &rule.prompts), "EveryPromptToAll"),
         (all_to_all(|rule| &rule.resources), "EveryResourceToAll"),
@@ -59,6 +64,11 @@ pub(super) fn of(
     .filter(|(opened, _)| *opened)
     .map(|(_, word)| word.to_owned())
     .collect()
+}
+
+/// Whether somebody on the way to a store reads the secrets.
+fn in_the_clear(fetched: &Fetched) -> bool {
+    fetched.config.stores.values().flat_map(|store| urls(&store.kind)).any(|url| !url.starts_with("https://"))
 }
 
 #[cfg(test)]
@@ -73,7 +83,7 @@ mod tests {
         }
         let spec: McpServerSpec = serde_json::from_value(spec).unwrap();
         let rules = spec.access.as_ref().map(|access| super::super::words::rules(access, "").unwrap());
-        of(&spec, &contract::Authentication::default(), &rules.unwrap_or_default())
+        of(&spec, &contract::Authentication::default(), None, &rules.unwrap_or_default())
     }
 
     #[test]

@@ -15,7 +15,7 @@ const IDLE_SECONDS: u32 = 300;
 /// What a bridge takes as one message at least: answers are longer than questions.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Longest configuration of the agent: Linux takes 128 KiB in one variable.
-const LONGEST_CONFIG: usize = 96 * 1024;
+pub(super) const LONGEST_CONFIG: usize = 96 * 1024;
 
 /// Where the proxy finds the server.
 ///
@@ -89,7 +89,7 @@ pub(super) fn serve(
 }
 
 /// Whether whoever is given this secret must be started by the agent.
-fn needs_agent(secret: &GivenSecret) -> bool {
+pub(super) fn needs_agent(secret: &GivenSecret) -> bool {
     !secret.env.is_empty() || secret.on_rotation == contract::OnRotation::Signal
 }
 
