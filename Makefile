@@ -18,7 +18,7 @@ MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation clean launcher packages keycloak-packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-stores test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -26,7 +26,7 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units test-fuzz conformance test-logins test-control-plane test-node test-cluster ## Every test that this machine can run
+test: launcher packages test-units test-fuzz conformance test-logins test-stores test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
@@ -47,6 +47,11 @@ fuzz: ## Fuzz what reads the bytes of others, FUZZ_SECONDS each reader
 test-logins: ## Whole logins of three SDKs
 	cargo test --locked -p cardea-tests --test logins --no-run
 	env $$(tests/fixtures/logins/fetch) cargo test --locked --offline -p cardea-tests --test logins
+
+test-stores: launcher ## Stores of secrets: a real Vault, and servers that answer badly
+	cargo test --locked -p cardea-tests --test stores --no-run
+	vault=$$($(CLUSTER) build --part vault); env $$(tests/fixtures/stores/connect/fetch) CARDEA_VAULT=$$vault/vault \
+	  cargo test --locked --offline -p cardea-tests --test stores
 
 test-keycloak: keycloak-packages ## The same logins at Keycloak, which needs Java: no part of `test`
 	cargo test --locked -p cardea-tests --test logins --no-run
