@@ -68,6 +68,7 @@ fn observed(
         authorities: ["agent-ca", "login-ca", "vault-ca"].map(|name| (name.into(), Some(text.into()))).into(),
         may_use_secrets: true,
         missing_secrets: Default::default(),
+        missing_kinds: Default::default(),
         cluster_issuer: Some(Arc::new(ClusterIssuer {
             url: "https://kubernetes.default.svc".into(),
             jwks: json!({"keys": [{"kid": "cluster", "kty": "RSA"}]}),

@@ -70,6 +70,7 @@ pub(crate) fn check(server: McpServer, policies: Policies) -> Result<ValidatedSe
         authorities,
         may_use_secrets: true,
         missing_secrets: Default::default(),
+        missing_kinds: Default::default(),
         cluster_issuer: Some(Arc::new(ClusterIssuer { url: "https://kubernetes.default.svc".into(), jwks: json!({}) })),
         server: Arc::new(server),
     };

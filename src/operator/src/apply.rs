@@ -120,7 +120,7 @@ impl Applier<'_> {
             return Err(in_the_way(object, &child, found.metadata.owner_references.iter().flatten().next()));
         }
         if says(&child, object) {
-            self.index.put(self.server, object.kind, &object.name, child);
+            self.remember(object, child);
             return Ok(());
         }
         self.patch(object, json!({"uid": child.uid})).await
@@ -137,8 +137,15 @@ impl Applier<'_> {
             .patch(&object.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
             .await
             .map_err(|source| failed(object.kind, &object.name, source))?;
-        self.index.put(self.server, object.kind, &object.name, Child::of(&applied.metadata));
+        self.remember(object, Child::of(&applied.metadata));
         Ok(())
+    }
+
+    /// Of a kind that no watch follows nothing is remembered: nobody would tell when it goes.
+    fn remember(&self, object: &Object, child: Child) {
+        if !Kind::LISTED.contains(&object.kind) {
+            self.index.put(self.server, object.kind, &object.name, child);
+        }
     }
 
     async fn prune(&self, desired: &Desired<Prepared>, known: &Children) -> Result<(), ApplyError> {

@@ -1,6 +1,7 @@
 //! Step 4: from a checked server to the objects it shall be. Pure and infallible.
 
 mod agent;
+mod brought;
 mod configuration;
 mod fetcher;
 mod network_policy;
@@ -21,8 +22,10 @@ use crate::material::{
     ACCOUNT_ANNOTATION, IssuedLeaf, LeafMaterial, Material, NOT_AFTER_ANNOTATION, NOT_BEFORE_ANNOTATION,
     REQUEST_ANNOTATION, SERIAL_ANNOTATION, certificate_secret, service_account,
 };
+use crate::pods::ROTATION_ANNOTATION;
 use crate::validate::ValidatedServer;
 
+pub use brought::brought_by;
 pub use configuration::configuration;
 
 /// Wanted objects that nobody has applied yet.
@@ -74,13 +77,24 @@ pub fn build(server: &ValidatedServer, material: &Material, installation: &Insta
         let account = json!({"automountServiceAccountToken": false});
         objects.push(object(server.owner(), Kind::ServiceAccount, &server.name, account));
     }
+    objects.extend(brought::objects(server));
     let mut kept = Vec::new();
     match &material.leaf {
         LeafMaterial::Kept => kept.push((Kind::Secret, certificate_secret(&server.name))),
         LeafMaterial::Issued(issued) => objects.push(certificate(server.owner(), issued)),
     }
-    objects.push(object(server.owner(), Kind::Deployment, &server.name, workload::deployment(server, installation)));
+    objects.push(deployment(server, installation));
     Desired { objects, kept, configuration, stage: PhantomData }
+}
+
+fn deployment(server: &ValidatedServer, installation: &Installation) -> Object {
+    let body = workload::deployment(server, installation);
+    let mut deployment = object(server.owner(), Kind::Deployment, &server.name, body);
+    if let Some(rotation) = &server.rotation {
+        // Here it is read back: the watch remembers nothing of a template.
+        annotate(&mut deployment.body, [(ROTATION_ANNOTATION, rotation.clone())]);
+    }
+    deployment
 }
 
 /// The ConfigMap with the proxy's configuration, and the digest (SHA-256, hex) of the file in it.

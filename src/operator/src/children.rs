@@ -31,6 +31,10 @@ pub enum Kind {
     Service,
     /// `apps/v1` Deployment
     Deployment,
+    /// `external-secrets.io/v1` ExternalSecret
+    ExternalSecret,
+    /// `secrets-store.csi.x-k8s.io/v1` SecretProviderClass
+    SecretProviderClass,
 }
 
 impl Kind {
@@ -43,8 +47,14 @@ impl Kind {
             Self::Secret => "Secret",
             Self::Service => "Service",
             Self::Deployment => "Deployment",
+            Self::ExternalSecret => "ExternalSecret",
+            Self::SecretProviderClass => "SecretProviderClass",
         }
     }
+
+    /// Kinds that a cluster may not know. Few servers have such children, so no watch follows them: they are listed when a
+    /// server that has some is looked at.
+    pub const LISTED: [Self; 2] = [Self::ExternalSecret, Self::SecretProviderClass];
 
     /// Group, version and plural.
     pub fn resource(self) -> ApiResource {
@@ -55,6 +65,8 @@ impl Kind {
             Self::Secret => ("", "secrets"),
             Self::Service => ("", "services"),
             Self::Deployment => ("apps", "deployments"),
+            Self::ExternalSecret => ("external-secrets.io", "externalsecrets"),
+            Self::SecretProviderClass => ("secrets-store.csi.x-k8s.io", "secretproviderclasses"),
         };
         let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
         ApiResource {

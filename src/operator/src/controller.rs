@@ -223,8 +223,12 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     // observe: client required
     let auth_policy = policy_of(&server).and_then(|policy| context.auth_policies.get(&namespace, &policy));
     let stores = context.secret_stores.of(&namespace, &server);
+    let (listed, missing_kinds) = observe::listed(&context.client, &server, &namespace).await?;
+    let mut children = context.watches.children.of(&key);
+    children.extend(listed);
     let observed = Observed {
-        children: context.watches.children.of(&key),
+        children,
+        missing_kinds,
         workload: context.watches.workloads.of(&key),
         answers: context.inquiry.answers(&key),
         authorities: observe::authorities(&context.client, &server, auth_policy.as_deref(), &stores, &namespace)
@@ -259,7 +263,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
     if observed.server.spec.suspend == Some(true) {
         left();
         let configuration = context.govern(&key, &observed, &applier).await?;
-        context.inquiry.follow(&key, targets(&observed, configuration.as_deref()));
+        context.inquiry.follow(&key, targets(&observed, configuration.as_deref(), false));
         let published = context.publish(&observed, &Outcome::Suspended, now).await?;
         context.metrics.reconciled(published.reason, started.elapsed());
         return Ok(published.again.map_or_else(Action::await_change, Action::requeue));
@@ -271,7 +275,7 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         Err(rejection) => {
             left();
             let configuration = context.govern(&key, &observed, &applier).await?;
-            context.inquiry.follow(&key, targets(&observed, configuration.as_deref()));
+            context.inquiry.follow(&key, targets(&observed, configuration.as_deref(), false));
             let published = context.publish(&observed, &Outcome::Rejected(&rejection), now).await?;
             context.metrics.reconciled(rejection.reason, started.elapsed());
             // What runs is left alone, and must not end with its certificate.
@@ -300,15 +304,16 @@ async fn reconcile(guarded: Arc<DeserializeGuard<McpServer>>, context: Arc<Conte
         Ok(applied) => applied,
         Err(error) => {
             left();
-            context.inquiry.follow(&key, targets(&observed, None));
+            context.inquiry.follow(&key, targets(&observed, None, false));
             context.publish(&observed, &Outcome::Failed(&error), now).await?;
             return Err(error.into());
         }
     };
 
     context.left_alone.applied(&key, &server);
+    let rolls = server.fetched.as_ref().is_some_and(|fetched| !fetched.rolls.is_empty());
     // Only now can a proxy have it.
-    context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration)));
+    context.inquiry.follow(&key, targets(&observed, Some(&applied.configuration), rolls));
 
     // status: client required, to write it if it differs
     context.access_policies.says(&key, told(&observed, Some(&server)));
@@ -337,11 +342,12 @@ fn again(guarded: Arc<DeserializeGuard<McpServer>>, error: &ReconcileError, cont
     Action::requeue(pause.min(LONGEST_BACKOFF))
 }
 
-fn targets(observed: &Observed, configuration: Option<&str>) -> Targets {
+fn targets(observed: &Observed, configuration: Option<&str>, rolls: bool) -> Targets {
     let pods = observed.workload.pods.iter();
     Targets {
         proxies: pods.filter_map(|(pod, state)| Some((pod.clone(), state.proxy_address.clone()?))).collect(),
         configuration: configuration.map(str::to_owned),
+        rolls,
     }
 }
 

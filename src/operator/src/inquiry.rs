@@ -45,6 +45,8 @@ pub struct Targets {
     pub proxies: BTreeMap<String, String>,
     /// Digest of the configuration that they should have in force, if it is known. Until they do they are asked more often.
     pub configuration: Option<String>,
+    /// Whether what they report decides when the pods are replaced.
+    pub rolls: bool,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,6 +58,8 @@ const PODS_AT_ONCE: usize = 16;
 const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// Pause between two rounds with a server that is well.
 const WELL: Duration = Duration::from_secs(30);
+/// Pause with one that is well and whose pods are replaced by what they report.
+const ROLLING: Duration = Duration::from_secs(5);
 /// First pause with one that is not; doubles up to [`WELL`].
 const UNWELL: Duration = Duration::from_millis(250);
 /// Seconds to which it is told when a store last answered.
@@ -165,7 +169,7 @@ impl Inquiry {
                         Duration::ZERO
                     } else if answers.values().all(|answer| answer.is_well(targets.configuration.as_deref())) {
                         known.pause = UNWELL;
-                        WELL
+                        if targets.rolls { ROLLING } else { WELL }
                     } else {
                         let pause = known.pause;
                         known.pause = (pause * 2).min(WELL);
@@ -346,7 +350,7 @@ mod tests {
 
     /// A pod at which nobody listens.
     fn pod(name: &str) -> Targets {
-        Targets { proxies: [(name.to_owned(), "127.0.0.254".to_owned())].into(), configuration: None }
+        Targets { proxies: [(name.to_owned(), "127.0.0.254".to_owned())].into(), configuration: None, rolls: false }
     }
 
     #[tokio::test]

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cardea_api::v1alpha1::{McpAuthPolicy, McpAuthPolicySpec, McpSecretStore, McpServer};
+use cardea_api::v1alpha1::{self as api, McpAuthPolicy, McpAuthPolicySpec, McpSecretStore, McpServer, SecretStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::Api;
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
 
-use crate::children::{Children, Owner};
+use crate::build::brought_by;
+use crate::children::{Child, Children, Kind, MANAGED_BY, Owner, SERVER_LABEL};
 use crate::cluster_issuer::ClusterIssuer;
 use crate::governance::Governing;
 use crate::inquiry::Answers;
@@ -49,6 +50,8 @@ pub struct Observed {
     pub may_use_secrets: bool,
     /// Secrets that it refers to and that do not exist.
     pub missing_secrets: BTreeSet<String>,
+    /// Kinds of children that it may need and that the cluster does not know.
+    pub missing_kinds: BTreeSet<Kind>,
     /// Who signs ServiceAccount tokens in this cluster.
     pub cluster_issuer: Option<Arc<ClusterIssuer>>,
 }
@@ -129,14 +132,60 @@ pub async fn missing_secrets(
     let of_the_stores = stores.values().filter_map(|store| store.spec.one_password_connect.as_ref());
     let of_the_stores = of_the_stores.map(|store| store.token_secret_ref.name.as_str());
     let of_the_server = of_the_server.map(|secret| secret.name.as_str());
-    let wanted: BTreeSet<&str> = of_the_server.chain(of_the_proxy).chain(of_the_stores).collect();
+    let named = of_the_server.chain(of_the_proxy).chain(of_the_stores).map(str::to_owned);
+    let of_others = server.spec.secrets.iter().filter(|secret| secret.from.external_secret.is_some());
+    let brought = of_others.map(|secret| brought_by(&server.name_any(), secret));
+    let wanted: BTreeSet<String> = named.chain(brought).collect();
     let mut missing = BTreeSet::new();
     for name in wanted {
-        if Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(name).await?.is_none() {
-            missing.insert(name.to_owned());
+        if Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(&name).await?.is_none() {
+            missing.insert(name);
         }
     }
     Ok(missing)
+}
+
+/// The children of kinds that no watch follows, and those of these kinds that the cluster does not know. Asks only about a
+/// server that has, or had when its status was written, a secret that needs one.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn listed(
+    client: &Client,
+    server: &McpServer,
+    namespace: &str,
+) -> Result<(Children, BTreeSet<Kind>), kube::Error> {
+    let (mut children, mut unknown) = (Children::new(), BTreeSet::new());
+    for kind in Kind::LISTED {
+        let has = server.spec.secrets.iter().any(|secret| kind_of(secret) == Some(kind));
+        let had = server.status.iter().flat_map(|status| &status.secrets).any(|secret| was_of(secret, kind));
+        if !has && !had {
+            continue;
+        }
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind.resource());
+        let labels = format!("{}={},{SERVER_LABEL}={}", MANAGED_BY.0, MANAGED_BY.1, server.name_any());
+        match api.list_metadata(&ListParams::default().labels(&labels)).await {
+            Ok(list) => {
+                let found = list.items.iter().map(|object| ((kind, object.name_any()), Child::of(&object.metadata)));
+                children.extend(found);
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                unknown.insert(kind);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((children, unknown))
+}
+
+/// The kind of the child that a secret needs, if it needs one of others'.
+pub fn kind_of(secret: &api::Secret) -> Option<Kind> {
+    let external = secret.from.external_secret.is_some().then_some(Kind::ExternalSecret);
+    external.or(secret.from.csi.is_some().then_some(Kind::SecretProviderClass))
+}
+
+fn was_of(secret: &SecretStatus, kind: Kind) -> bool {
+    secret.store == if kind == Kind::ExternalSecret { "ExternalSecret" } else { "Csi" }
 }
 
 /// Namespace, name and UID of a server; none while the API server has not given it all three.

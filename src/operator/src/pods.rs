@@ -63,7 +63,12 @@ pub struct PodState {
     pub proxy_address: Option<String>,
     /// What keeps it from running.
     pub trouble: Option<Trouble>,
+    /// The rotation of secrets since which it is there ([`ROTATION_ANNOTATION`]).
+    pub rotation: Option<String>,
 }
+
+/// Annotation of a Deployment and of its pods with the rotation of secrets that the pods are there for: a moment.
+pub const ROTATION_ANNOTATION: &str = "cardea.dev/secrets-rotated";
 
 /// What keeps a pod from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +93,7 @@ impl PodState {
         Self {
             proxy_address: status.pod_ip.clone().filter(|_| proxy_runs && !ending),
             trouble: containers().find_map(trouble).filter(|_| !ending),
+            rotation: pod.metadata.annotations.as_ref().and_then(|all| all.get(ROTATION_ANNOTATION).cloned()),
         }
     }
 }

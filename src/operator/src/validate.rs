@@ -6,6 +6,7 @@ mod authentication;
 mod limits;
 mod posture;
 mod provable;
+mod rotation;
 mod secrets;
 mod stores;
 mod transport;
@@ -52,6 +53,8 @@ pub struct ValidatedServer {
     pub secrets: Vec<Secret>,
     /// What is fetched of them by a sidecar; none if nothing is.
     pub fetched: Option<Fetched>,
+    /// The rotation of these that its pods are there for, if there was one.
+    pub rotation: Option<String>,
     /// Whether clients need a certificate.
     pub client_auth: contract::ClientAuth,
     /// Further authorities of client certificates (PEM).
@@ -276,6 +279,7 @@ pub fn validate_at(observed: &Observed, origin: &str) -> Result<ValidatedServer,
         workload,
         secrets: spec.secrets.clone(),
         posture: posture::of(spec, &authentication, secrets.fetched.as_ref(), &ruled.rules),
+        rotation: secrets.fetched.as_ref().and_then(|fetched| rotation::rotation(observed, fetched)),
         fetched: secrets.fetched,
         client_auth: match client_auth {
             ClientAuth::Required => contract::ClientAuth::Required,

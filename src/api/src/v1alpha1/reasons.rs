@@ -82,6 +82,8 @@ pub const MOUNTED: &str = "Mounted";
 pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
 /// The McpSecretStore that a secret names does not exist.
 pub const STORE_NOT_FOUND: &str = "StoreNotFound";
+/// A secret is brought by what is not installed in the cluster.
+pub const KIND_NOT_INSTALLED: &str = "KindNotInstalled";
 /// Every secret of a store is delivered, and every Secret exists.
 pub const ALL_DELIVERED: &str = "AllDelivered";
 /// A store cannot be reached; what it gave before stands.
@@ -162,7 +164,7 @@ pub const READY: &str = "Ready";
 pub const SETTLED: &str = "Settled";
 
 /// All of them.
-pub const ALL: [&str; 52] = [
+pub const ALL: [&str; 53] = [
     ACCEPTED,
     INVALID,
     SUSPENDED,
@@ -176,6 +178,7 @@ pub const ALL: [&str; 52] = [
     MOUNTED,
     SECRET_NOT_FOUND,
     STORE_NOT_FOUND,
+    KIND_NOT_INSTALLED,
     ALL_DELIVERED,
     STORE_UNAVAILABLE,
     NOT_DELIVERED,

@@ -92,6 +92,7 @@ impl Local {
             authorities,
             may_use_secrets: true,
             missing_secrets: Default::default(),
+            missing_kinds: Default::default(),
             cluster_issuer: None,
             server: Arc::new(server),
         };

@@ -6,6 +6,7 @@ use cardea_contract::pod;
 use serde_json::{Value, json};
 
 use super::agent::variable;
+use super::digest;
 use super::workload::{NOBODY, folder, hardened, secret_volume};
 use crate::installation::Installation;
 use crate::material::certificate_secret;
@@ -80,6 +81,12 @@ pub(super) fn volumes(server: &ValidatedServer, fetched: &Fetched) -> Vec<Value>
     ];
     volumes.extend(delivered(server).map(|secret| memory(&secret_volume(secret), SECRET_SIZE)));
     volumes
+}
+
+/// Digest of the further authorities of all stores.
+pub(super) fn authorities(fetched: &Fetched) -> Option<String> {
+    let all: Vec<_> = fetched.stores.values().filter_map(|store| store.authorities.as_ref()).collect();
+    (!all.is_empty()).then(|| digest(&json!(all)))
 }
 
 /// What lies in the folder of a store.

@@ -1,14 +1,19 @@
 //! The pods: the proxy as a native sidecar, the server behind it, both within the *restricted* Pod Security Standard.
 
-use cardea_api::v1alpha1::Secret;
+use cardea_api::v1alpha1::{Secret, SecretKey};
 use cardea_contract::pod;
 use serde_json::{Value, json};
 
+use super::brought::{self, brought_by};
 use super::{agent, config_map, fetcher, selector, trust_config_map};
 use crate::children::{MANAGED_BY, SERVER_LABEL};
 use crate::installation::Installation;
 use crate::material::{certificate_secret, service_account};
+use crate::pods::ROTATION_ANNOTATION;
 use crate::validate::{ProxySecret, ValidatedServer};
+
+/// Annotation with the digest of the further authorities of stores: whoever fetches reads them when it starts.
+const AUTHORITIES_ANNOTATION: &str = "cardea.dev/store-authorities";
 
 /// User and group of the proxy, and group of every mounted file: `nonroot` of distroless images.
 pub(super) const NOBODY: i64 = 65532;
@@ -19,12 +24,15 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
         "revisionHistoryLimit": 2,
         "selector": {"matchLabels": selector(&server.name)},
         "template": {
-            "metadata": {"labels": {
-                MANAGED_BY.0: MANAGED_BY.1,
-                SERVER_LABEL: server.name,
-                "app.kubernetes.io/name": "mcp-server",
-                "app.kubernetes.io/instance": server.name,
-            }},
+            "metadata": {
+                "annotations": annotations(server),
+                "labels": {
+                    MANAGED_BY.0: MANAGED_BY.1,
+                    SERVER_LABEL: server.name,
+                    "app.kubernetes.io/name": "mcp-server",
+                    "app.kubernetes.io/instance": server.name,
+                },
+            },
             "spec": {
                 "serviceAccountName": service_account(server),
                 "automountServiceAccountToken": false,
@@ -44,6 +52,15 @@ pub(super) fn deployment(server: &ValidatedServer, installation: &Installation) 
             },
         },
     }})
+}
+
+/// What pods are replaced for beside what they are.
+fn annotations(server: &ValidatedServer) -> Option<Value> {
+    let authorities = server.fetched.as_ref().and_then(fetcher::authorities);
+    let all = [(ROTATION_ANNOTATION, server.rotation.clone()), (AUTHORITIES_ANNOTATION, authorities)];
+    let said: serde_json::Map<_, _> =
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))).collect();
+    (!said.is_empty()).then_some(Value::Object(said))
 }
 
 /// In this order: who can be asked how things are, then whatever the server waits for.
@@ -100,9 +117,9 @@ fn proxy(server: &ValidatedServer, installation: &Installation) -> Value {
 fn mcp_server(server: &ValidatedServer) -> Value {
     let workload = &server.workload;
     let mut env: Vec<Value> = workload.env.iter().map(|variable| json!(variable)).collect();
-    env.extend(server.secrets.iter().flat_map(secret_env));
+    env.extend(server.secrets.iter().flat_map(|secret| secret_env(server, secret)));
     let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
-    mounts.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
+    mounts.extend(server.secrets.iter().filter(|secret| files(server, secret).is_some()).map(|secret| {
         json!({
             "name": secret_volume(secret),
             "mountPath": format!("{}/{}", pod::SECRETS_DIR, secret.name),
@@ -160,14 +177,7 @@ fn volumes(server: &ValidatedServer) -> Vec<Value> {
             },
         })
     }));
-    volumes.extend(server.secrets.iter().filter(|secret| has_files(secret)).map(|secret| {
-        let items: Vec<Value> =
-            secret.keys.iter().filter_map(|key| Some(json!({"key": key.key, "path": key.file.as_ref()?}))).collect();
-        json!({
-            "name": secret_volume(secret),
-            "secret": {"secretName": secret_name(secret), "defaultMode": 0o440, "items": items},
-        })
-    }));
+    volumes.extend(server.secrets.iter().filter_map(|secret| files(server, secret)));
     volumes.extend(server.serve.iter().flat_map(agent::volumes));
     volumes.extend(server.fetched.iter().flat_map(|fetched| fetcher::volumes(server, fetched)));
     volumes
@@ -177,28 +187,44 @@ fn credential_volume(secret: &ProxySecret) -> String {
     format!("credential-{}", folder(secret.file))
 }
 
-fn secret_env(secret: &Secret) -> impl Iterator<Item = Value> {
-    let name = secret_name(secret);
-    secret.keys.iter().filter_map(move |key| {
-        Some(json!({
-            "name": key.env.as_ref()?,
-            "valueFrom": {"secretKeyRef": {"name": name?, "key": key.key}},
-        }))
+fn secret_env(server: &ValidatedServer, secret: &Secret) -> Vec<Value> {
+    let Some(name) = secret_name(server, secret) else { return Vec::new() };
+    let variable = |key: &SecretKey| {
+        let of = json!({"name": name, "key": key_in(secret, key)});
+        Some(json!({"name": key.env.as_ref()?, "valueFrom": {"secretKeyRef": of}}))
+    };
+    secret.keys.iter().filter_map(variable).collect()
+}
+
+/// The Kubernetes Secret that it comes in, if it comes in one.
+fn secret_name(server: &ValidatedServer, secret: &Secret) -> Option<String> {
+    let named = secret.from.kubernetes_secret.as_ref().map(|source| source.name.clone());
+    named.or_else(|| secret.from.external_secret.as_ref().map(|_| brought_by(&server.name, secret)))
+}
+
+/// The key of that Secret.
+fn key_in<'s>(secret: &Secret, key: &'s SecretKey) -> Option<&'s str> {
+    if secret.from.external_secret.is_some() { brought::key_in_secret(key) } else { key.key.as_deref() }
+}
+
+/// The volume with the files that the kubelet or a driver brings, if there are some.
+fn files(server: &ValidatedServer, secret: &Secret) -> Option<Value> {
+    if secret.from.csi.is_some() {
+        return Some(brought::csi_volume(&secret_volume(secret), &brought_by(&server.name, secret)));
+    }
+    let item = |key: &SecretKey| Some(json!({"key": key_in(secret, key), "path": key.file.as_ref()?}));
+    let (name, items) = (secret_name(server, secret)?, secret.keys.iter().filter_map(item).collect::<Vec<_>>());
+    (!items.is_empty()).then(|| {
+        json!({
+            "name": secret_volume(secret),
+            "secret": {"secretName": name, "defaultMode": 0o440, "items": items},
+        })
     })
 }
 
-/// The Kubernetes Secret that it is in, if it is in one.
-fn secret_name(secret: &Secret) -> Option<&str> {
-    secret.from.kubernetes_secret.as_ref().map(|source| source.name.as_str())
-}
-
+/// Name of the volume of a secret.
 pub(super) fn secret_volume(secret: &Secret) -> String {
     format!("secret-{}", secret.name)
-}
-
-/// Whether the kubelet brings files of it.
-fn has_files(secret: &Secret) -> bool {
-    secret_name(secret).is_some() && secret.keys.iter().any(|key| key.file.is_some())
 }
 
 fn image_pull_secrets(server: &ValidatedServer) -> Option<Vec<Value>> {

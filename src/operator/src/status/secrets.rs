@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{findings, reports};
+use crate::build::brought_by;
 use crate::observe::Observed;
 use crate::secret_stores::since;
 use crate::validate::{Fetched, ValidatedServer};
@@ -18,17 +19,8 @@ pub(super) fn ready(observed: &Observed, server: &ValidatedServer) -> Finding {
     if server.secrets.is_empty() && server.proxy_secrets.is_empty() {
         return finding(Some(true), reasons::NONE_DECLARED, "the spec names no secret");
     }
-    if !observed.missing_secrets.is_empty() {
-        let names: Vec<&str> = observed.missing_secrets.iter().map(String::as_str).collect();
-        return finding(
-            Some(false),
-            reasons::SECRET_NOT_FOUND,
-            format!(
-                "spec.secrets, {}: no such Secret in this namespace: {}: create it",
-                observed.auth_at(),
-                names.join(", ")
-            ),
-        );
+    if let Some(missing) = missing(observed, server) {
+        return missing;
     }
     if let Some(trouble) = findings::troubles(observed).find(|trouble| trouble.reason == reasons::SECRET_NOT_FOUND) {
         return finding(Some(false), trouble.reason, trouble.message.clone());
@@ -37,6 +29,30 @@ pub(super) fn ready(observed: &Observed, server: &ValidatedServer) -> Finding {
         Some(fetched) => delivered(observed, fetched),
         None => finding(Some(true), reasons::MOUNTED, "every Secret exists"),
     }
+}
+
+/// What is found if Secrets do not exist: those that a person makes come first.
+fn missing(observed: &Observed, server: &ValidatedServer) -> Option<Finding> {
+    let of_others = server.secrets.iter().filter(|secret| secret.from.external_secret.is_some());
+    let brought: Vec<String> = of_others.map(|secret| brought_by(&server.name, secret)).collect();
+    let (awaited, named): (Vec<&String>, Vec<&String>) =
+        observed.missing_secrets.iter().partition(|name| brought.contains(name));
+    let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !named.is_empty() {
+        let message = format!(
+            "spec.secrets, {}: no such Secret in this namespace: {}: create it",
+            observed.auth_at(),
+            list(named)
+        );
+        return Some(finding(Some(false), reasons::SECRET_NOT_FOUND, message));
+    }
+    (!awaited.is_empty()).then(|| {
+        let message = format!(
+            "spec.secrets: External Secrets Operator has not made {} yet: what keeps it stands in the status of the ExternalSecret of that name",
+            list(awaited)
+        );
+        finding(Some(false), reasons::NOT_DELIVERED, message)
+    })
 }
 
 fn finding(status: Option<bool>, reason: &'static str, message: impl Into<String>) -> Finding {

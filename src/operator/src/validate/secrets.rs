@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cardea_api::v1alpha1::reasons::{self, condition};
 use cardea_api::v1alpha1::{OnRotation, Secret, SecretKey, SecretSource, VaultEngine, Workload};
 use cardea_contract::secrets::{self as contract, Destination, Location, SecretsConfig};
 use cardea_contract::{GivenSecret, pod};
 
 use super::stores::{self, StoreAccess};
 use super::{Rejection, transport};
-use crate::observe::{Observed, SecretStores};
+use crate::children::Kind;
+use crate::observe::{Observed, SecretStores, kind_of};
 
 const MAX_STALENESS_SECONDS: u32 = 24 * 60 * 60;
 
@@ -41,7 +43,8 @@ pub(super) fn secrets(observed: &Observed, workload: &Workload, stdio: bool) -> 
     let all = &observed.server.spec.secrets;
     check_variables(all, workload)?;
     for secret in all {
-        check_files(secret)?;
+        check_names(secret)?;
+        check_kind(observed, secret)?;
     }
     let stored: Vec<(&Secret, &str)> =
         all.iter().filter_map(|secret| Some((secret, secret.store_ref.as_ref()?.name.as_str()))).collect();
@@ -75,7 +78,7 @@ fn fetched(
     }
     let secrets = stored.iter().map(|(secret, store)| {
         let (at, refresh_seconds) = location(&secret.from)
-            .filter(|(at, _)| stores.get(*store).is_some_and(|access| kind_of(at) == access.store.kind.name()))
+            .filter(|(at, _)| stores.get(*store).is_some_and(|access| member_of(at) == access.store.kind.name()))
             .ok_or_else(|| {
                 let kind = stores.get(*store).map_or("", |access| access.store.kind.name());
                 Rejection::invalid(format!(
@@ -168,7 +171,7 @@ fn location(from: &SecretSource) -> Option<(Location, u32)> {
 }
 
 /// As a manifest spells the member of the union.
-fn kind_of(at: &Location) -> &'static str {
+fn member_of(at: &Location) -> &'static str {
     match at {
         Location::Vault { .. } => "vault",
         Location::AwsSecretsManager { .. } => "awsSecretsManager",
@@ -203,8 +206,29 @@ fn check_variables(secrets: &[Secret], workload: &Workload) -> Result<(), Reject
     Ok(())
 }
 
-/// What a key of the same name would make of a file and a variable: in the Secret of an ExternalSecret both are keys.
-fn check_files(secret: &Secret) -> Result<(), Rejection> {
+/// Whether the cluster knows what brings it.
+fn check_kind(observed: &Observed, secret: &Secret) -> Result<(), Rejection> {
+    let Some(kind) = kind_of(secret).filter(|kind| observed.missing_kinds.contains(kind)) else { return Ok(()) };
+    let (resource, maker) = (
+        kind.resource(),
+        match kind {
+            Kind::ExternalSecret => "External Secrets Operator",
+            _ => "the Secrets Store CSI driver with its provider",
+        },
+    );
+    Err(Rejection {
+        condition: condition::SECRETS_READY,
+        reason: reasons::KIND_NOT_INSTALLED,
+        message: format!(
+            "spec.secrets: {:?} needs the kind {} of {}, which this cluster does not know: install {maker}, or take the secret from elsewhere",
+            secret.name, resource.kind, resource.api_version
+        ),
+        stalled: false,
+    })
+}
+
+/// In the Secret that comes of an ExternalSecret the names of files and of variables are keys.
+fn check_names(secret: &Secret) -> Result<(), Rejection> {
     if secret.from.external_secret.is_none() {
         return Ok(());
     }
