@@ -60,7 +60,7 @@ pub(crate) async fn a_token_reaches_the_server_follows_vault_and_stands_nowhere_
 
     vault.put(PATH, json!({"token": value(1)})).await?;
     place.condition("tracker", "Ready", "True", "Ready").await?;
-    place.condition("tracker", "SecretsReady", "True", "Delivered").await?;
+    place.condition("tracker", "SecretsReady", "True", "AllDelivered").await?;
     let pod = place.pod("tracker").await?;
     let caller = Caller::new(&place, "tracker", Some(&place.made.agents.agent("planner")?)).await?;
     let session = caller.open().await?;
