@@ -54,7 +54,8 @@ fn login() -> Value {
 }
 
 async fn asked_of(kind: Kind, server: &Scripted) -> StoreError {
-    let store = given(Bed::new(CANARY).open(&kind.settings(&server.address)).await);
+    let bed = Bed::new(CANARY);
+    let store = given(bed.open(&kind.settings(&server.address)).await);
     let error = trouble(store.read(&kind.place()).await);
     assert!(!error.message.contains(CANARY), "{error}");
     assert!(error.message.contains(&server.address), "{error}");

@@ -29,7 +29,8 @@ const CLIMBING: [&str; 16] = [
 #[tokio::test]
 async fn a_path_of_vault_that_climbs_is_never_asked_for() {
     let server = Scripted::start(|_| Reply::Json(200, json!({}))).await;
-    let store = given(Bed::new("x").open(&vault_at(&server.address)).await);
+    let bed = Bed::new("x");
+    let store = given(bed.open(&vault_at(&server.address)).await);
     for name in CLIMBING {
         for engine in [VaultEngine::KvV2, VaultEngine::KvV1, VaultEngine::Dynamic] {
             for (field, here) in [("path", at(engine, "secret", name)), ("mount", at(engine, name, "app"))] {
@@ -65,7 +66,8 @@ async fn an_odd_path_is_encoded() {
         _ => Reply::Json(404, json!({"errors": []})),
     })
     .await;
-    let store = given(Bed::new("x").open(&vault_at(&server.address)).await);
+    let bed = Bed::new("x");
+    let store = given(bed.open(&vault_at(&server.address)).await);
     trouble(store.read(&kv("team a/ü&x=1+2;y:z..")).await);
     let lines: Vec<_> = server.asked().into_iter().map(|asked| asked.line).collect();
     assert_eq!(lines, ["POST /v1/auth/jwt/login", "GET /v1/secret/data/team%20a/%C3%BC&x=1+2;y:z.."]);
@@ -74,7 +76,8 @@ async fn an_odd_path_is_encoded() {
 #[tokio::test]
 async fn a_name_of_1password_stays_in_its_filter() {
     let server = Scripted::start(|_| Reply::Json(200, json!([]))).await;
-    let store = given(Bed::new("x").open(&connect_at(&server.address)).await);
+    let bed = Bed::new("x");
+    let store = given(bed.open(&connect_at(&server.address)).await);
     let id = "abcdefghijklmnopqrstuvwxyz";
     for name in ["..", "../other", "a?b#c", "%2e%2e", "a\" or title pr", "a&filter=b", "AAAAAAAAAAAAAAAAAAAAAAAAAA"] {
         assert_eq!(trouble(store.read(&item(name, "api")).await).kind, TroubleKind::NotFound);
@@ -97,7 +100,8 @@ async fn a_name_of_1password_stays_in_its_filter() {
 #[tokio::test]
 async fn an_id_that_climbs_in_an_answer_is_not_followed() {
     let server = Scripted::start(|_| Reply::Json(200, json!([{"id": "../../v1/heartbeat", "name": "prod"}]))).await;
-    let store = given(Bed::new("x").open(&connect_at(&server.address)).await);
+    let bed = Bed::new("x");
+    let store = given(bed.open(&connect_at(&server.address)).await);
     assert_eq!(trouble(store.read(&item("prod", "api")).await).kind, TroubleKind::Unusable);
     assert_eq!(server.asked().len(), 1);
 }
@@ -160,7 +164,8 @@ async fn the_namespace_and_the_mark_of_a_request_are_sent() {
 async fn a_place_in_another_store_is_refused() {
     let elsewhere = Location::AzureKeyVault { secret: "a".to_owned(), version: None };
     for settings in [vault_at("http://127.0.0.1:1"), connect_at("http://127.0.0.1:1")] {
-        let store = given(Bed::new("x").open(&settings).await);
+        let bed = Bed::new("x");
+        let store = given(bed.open(&settings).await);
         assert_eq!(trouble(store.read(&elsewhere).await).kind, TroubleKind::Unusable);
         assert_eq!(trouble(store.version(&elsewhere).await).kind, TroubleKind::Unusable);
     }

@@ -32,7 +32,8 @@ fn fields(token: &str) -> Value {
 #[tokio::test]
 async fn an_item_is_found_by_name_and_by_id() {
     let connect = with_api().await;
-    let store = given(Bed::new(TOKEN).open(&connect_at(&connect.url)).await);
+    let bed = Bed::new(TOKEN);
+    let store = given(bed.open(&connect_at(&connect.url)).await);
     for vault in ["Production", VAULT] {
         for title in ["GitHub \"API\"", API] {
             let reading = given(store.read(&item(vault, title)).await);
@@ -53,7 +54,8 @@ async fn an_item_is_found_by_name_and_by_id() {
 #[tokio::test]
 async fn a_new_version_is_told_without_its_values() {
     let connect = with_api().await;
-    let store = given(Bed::new(TOKEN).open(&connect_at(&connect.url)).await);
+    let bed = Bed::new(TOKEN);
+    let store = given(bed.open(&connect_at(&connect.url)).await);
     let here = item("Production", "GitHub \"API\"");
     assert_eq!(given(store.version(&here).await).as_deref(), Some("3"));
     connect.put(API, "GitHub \"API\"", 4, fields("second"));
@@ -68,7 +70,8 @@ async fn a_new_version_is_told_without_its_values() {
 #[tokio::test]
 async fn what_is_not_there_is_named() {
     let connect = with_api().await;
-    let store = given(Bed::new(TOKEN).open(&connect_at(&connect.url)).await);
+    let bed = Bed::new(TOKEN);
+    let store = given(bed.open(&connect_at(&connect.url)).await);
     for (vault, title, named) in [
         ("Nowhere", "GitHub \"API\"", "vault \"Nowhere\""),
         ("production", "GitHub \"API\"", "vault \"production\""),
@@ -86,7 +89,8 @@ async fn what_is_not_there_is_named() {
 async fn a_name_that_fits_two_items_fits_none() {
     let connect = with_api().await;
     connect.put(TWIN, "GitHub \"API\"", 1, fields("canary"));
-    let store = given(Bed::new(TOKEN).open(&connect_at(&connect.url)).await);
+    let bed = Bed::new(TOKEN);
+    let store = given(bed.open(&connect_at(&connect.url)).await);
     let here = item("Production", "GitHub \"API\"");
     for error in [trouble(store.version(&here).await), trouble(store.read(&here).await)] {
         assert_eq!(error.kind, TroubleKind::Unusable);

@@ -34,7 +34,7 @@ pub(crate) struct Vault {
 
 impl Vault {
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[], reqwest::Client::new()).await
+        Self::start_with(&[], client()).await
     }
 
     /// Behind this certificate, which `authority` (PEM) signed.
@@ -46,7 +46,7 @@ impl Vault {
         // Another test may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
-        let admin = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
+        let admin = builder().tls_certs_only([authority]).build().unwrap();
         Self::start_with(&["--certificate".as_ref(), &chain_file, "--key".as_ref(), &key_file], admin).await
     }
 
@@ -176,4 +176,14 @@ impl Drop for Vault {
         drop(self.input.take());
         let _ = self.process.wait();
     }
+}
+
+fn client() -> reqwest::Client {
+    builder().build().unwrap()
+}
+
+/// Of the provider that the product links; an error tells only that somebody was first.
+fn builder() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
 }

@@ -21,7 +21,8 @@ async fn only_the_bound_identity_is_let_in() {
         vault.issuer.of(SUBJECT, "https://kubernetes.default.svc"),
         stranger.token(),
     ] {
-        let store = given(Bed::new(&token).open(&vault_at(&vault.address)).await);
+        let bed = Bed::new(&token);
+        let store = given(bed.open(&vault_at(&vault.address)).await);
         let error = trouble(store.read(&kv("app/api")).await);
         assert_eq!(error.kind, TroubleKind::Refused, "{error}");
         assert!(error.message.contains("the login as app at jwt"), "{error}");
@@ -79,7 +80,8 @@ async fn many_secrets_need_one_login() {
 async fn a_login_that_fails_fails_for_all_who_wait_for_it() {
     let vault = Vault::start().await;
     let token = vault.issuer.of("system:serviceaccount:team:other", AUDIENCE);
-    let store = given(Bed::new(&token).open(&vault_at(&vault.address)).await);
+    let bed = Bed::new(&token);
+    let store = given(bed.open(&vault_at(&vault.address)).await);
     let here = kv("app/api");
     for reading in join_all((0..300).map(|_| store.read(&here))).await {
         assert_eq!(trouble(reading).kind, TroubleKind::Refused);
