@@ -6,6 +6,7 @@ pub mod client_pod;
 pub mod cluster;
 pub mod kubectl;
 pub mod operator;
+pub mod others;
 pub mod plan;
 pub mod process;
 pub mod refused;
