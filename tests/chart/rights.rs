@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use cardea_tests::others;
 use serde_json::{Value, json};
 
 use crate::cluster::{install, install_crds};
@@ -106,6 +107,7 @@ fn the_operator_uses_every_right_it_has_and_lacks_none() {
     without_a_right_on_secrets_the_server_says_so();
     its_children_are_gone();
     a_policy_goes_with_the_last_server_that_uses_it();
+    what_others_bring_is_asked_for_and_let_go();
     operator.stop();
 
     let asked = asked(audited_before);
@@ -159,10 +161,15 @@ fn every_example_becomes_what_it_shall_be() {
             }
             let names_secrets =
                 ["kubernetesSecret:", "clientSecretRef:", "secretRef:"].iter().any(|field| example.contains(field));
-            let secrets = if names_secrets { "Mounted" } else { "NoneDeclared" };
-            condition_is("tools", "notes", "SecretsReady", "True", secrets)?;
-            let has_issuer = example.contains("  issuers:");
-            let opened = if has_issuer { ("False", "Opened") } else { ("True", "Closed") };
+            let fetches = example.contains("storeRef:");
+            let secrets = match (fetches, names_secrets) {
+                (true, _) => ("Unknown", "Pending"),
+                (false, true) => ("True", "Mounted"),
+                (false, false) => ("True", "NoneDeclared"),
+            };
+            condition_is("tools", "notes", "SecretsReady", secrets.0, secrets.1)?;
+            let opened =
+                if fetches || example.contains("  issuers:") { ("False", "Opened") } else { ("True", "Closed") };
             condition_is("tools", "notes", "Hardened", opened.0, opened.1)?;
             children("tools", "notes")
         });
@@ -184,6 +191,40 @@ fn a_policy_goes_with_the_last_server_that_uses_it() {
     assert_eq!(policy["metadata"]["finalizers"], json!(["cardea.dev/in-use"]));
     kubectl(&["delete", "mcpservers.cardea.dev", "calendar", "--namespace=tools"]);
     eventually("the policy is gone", || gone("mcpauthpolicies.cardea.dev", "company"));
+    kubectl(&["delete", "mcpservers.cardea.dev", "notes", "--namespace=tools"]);
+    kubectl(&["delete", "mcpsecretstores.cardea.dev", "--all", "--namespace=tools"]);
+}
+
+fn what_others_bring_is_asked_for_and_let_go() {
+    for crd in others::crds() {
+        kubectl_with(&["apply", "--filename=-"], &crd.to_string());
+        let name = crd["metadata"]["name"].as_str().unwrap();
+        kubectl(&["wait", "--for=condition=Established", "crd", name]);
+    }
+    let from = |from: Value| json!({"secrets": [{"name": "files", "from": from, "keys": [{"file": "a"}]}]});
+    let external = from(json!({"externalSecret": {"secretStoreRef": {"name": "corp"}, "remoteKey": "apps"}}));
+    let csi = from(json!({"csi": {"provider": "vault"}}));
+    for (kind, secrets) in
+        [("externalsecrets.external-secrets.io", external), ("secretproviderclasses.secrets-store.csi.x-k8s.io", csi)]
+    {
+        kubectl_with(&["create", "--filename=-"], &server("tools", "bringing", &secrets));
+        eventually("it is asked for", || object(&[kind, "bringing.files", "--namespace=tools"]).map(drop));
+        patch("tools", "bringing", &json!({"secrets": null}));
+        eventually("it is let go", || gone(kind, "bringing.files"));
+        kubectl(&["delete", "mcpservers.cardea.dev", "bringing", "--namespace=tools"]);
+        // One of that name that is somebody's is looked at, and no more.
+        let (plural, group) = kind.split_once('.').unwrap();
+        let kind = if plural == "externalsecrets" { "ExternalSecret" } else { "SecretProviderClass" };
+        let foreign = json!({
+            "apiVersion": format!("{group}/v1"), "kind": kind,
+            "metadata": {"name": format!("keeping-{plural}.files"), "namespace": "tools"},
+        });
+        kubectl_with(&["create", "--filename=-"], &foreign.to_string());
+        let keeping = format!("keeping-{plural}");
+        kubectl_with(&["create", "--filename=-"], &server("tools", &keeping, &secrets));
+        eventually("it keeps off", || condition_is("tools", &keeping, "Accepted", "False", "ForeignObject"));
+        kubectl(&["delete", "mcpservers.cardea.dev", &keeping, "--namespace=tools"]);
+    }
 }
 
 fn its_children_are_gone() {
@@ -350,6 +391,7 @@ fn granted() -> BTreeSet<Right> {
         ("ClusterRole", "cardea-operator", "everywhere"),
         ("ClusterRole", "cardea-server-secrets", "namespaces of servers"),
         ("ClusterRole", "cardea-server-pods", "namespaces of servers"),
+        ("ClusterRole", "cardea-server-external-secrets", "namespaces of servers"),
         ("Role", "cardea-operator", "own namespace"),
     ] {
         for rule in document(&objects, kind, name)["rules"].as_array().unwrap() {
@@ -368,7 +410,7 @@ impl Asked {
     fn rights(&self) -> Vec<Right> {
         let place = match (self.resource.as_str(), self.namespace.as_str()) {
             ("secrets" | "leases", SYSTEM) => "own namespace",
-            ("secrets", _) => "namespaces of servers",
+            ("secrets" | "externalsecrets" | "secretproviderclasses", _) => "namespaces of servers",
             _ => "everywhere",
         };
         let mut rights = vec![right(place, &self.resource, &self.verb)];

@@ -45,7 +45,7 @@ struct Made {
 pub(crate) struct Place<'a> {
     pub(crate) client: Client,
     pub(crate) namespace: String,
-    _operator: RwLockReadGuard<'a, Option<Operator>>,
+    _operator: Option<RwLockReadGuard<'a, Option<Operator>>>,
 }
 
 impl Bed {
@@ -70,7 +70,7 @@ impl Bed {
         let made = self.made().await?;
         let namespace = format!("test-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         cluster::namespace(&made.client, &namespace).await?;
-        Ok(Place { client: made.client.clone(), namespace, _operator: made.operator.read().await })
+        Ok(Place { client: made.client.clone(), namespace, _operator: Some(made.operator.read().await) })
     }
 
     /// A namespace and the operator itself, while no other test runs.
@@ -120,6 +120,11 @@ pub(crate) fn children_of(server: &str) -> Vec<(Kind, String)> {
 }
 
 impl Place<'_> {
+    /// A namespace of a test that has the operator for itself.
+    pub(crate) fn beside(client: Client, namespace: String) -> Self {
+        Self { client, namespace, _operator: None }
+    }
+
     pub(crate) fn objects(&self, kind: Kind) -> Api<DynamicObject> {
         objects(&self.client, &self.namespace, kind)
     }

@@ -7,8 +7,10 @@ mod auth_policies;
 mod bed;
 mod children;
 mod lifecycle;
+mod pods;
 mod questions;
 mod refusal;
+mod secrets;
 mod status;
 
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         lifecycle::trials(&bed, &runtime),
         questions::trials(&bed, &runtime),
         refusal::trials(&bed, &runtime),
+        secrets::trials(&bed, &runtime),
         status::trials(&bed, &runtime),
     ];
     let code = trials::conclude(trials.into_iter().flatten().collect(), missing);

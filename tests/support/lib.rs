@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod images;
 pub mod kubectl;
 pub mod operator;
+pub mod others;
 pub mod plan;
 pub mod process;
 pub mod refused;

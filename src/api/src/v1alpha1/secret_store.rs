@@ -20,9 +20,7 @@ use super::{LocalRef, PolicyUser, SecretKeyRef};
     category = "cardea",
     doc = "How a store of secrets is reached, and as whom, for every McpServer of the namespace that names it in spec.secrets[].storeRef.",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Servers", type_ = "integer", json_path = ".status.serverCount"),
-    printcolumn(name = "Reached", type_ = "date", json_path = ".status.lastReachedTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
