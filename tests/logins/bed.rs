@@ -50,7 +50,7 @@ impl Bed {
             ("generation", json!(2)),
             ("resource", json!(self.resource)),
             ("hosts", json!([self.resource.trim_start_matches("https://").trim_end_matches("/mcp")])),
-            ("upstream", json!({"port": self.server.port, "path": "/mcp"})),
+            ("upstream", json!({"listens": {"port": self.server.port}, "path": "/mcp"})),
             (
                 "rules",
                 json!([rule("read", "echo", &["mcp:read"]), rule("write", "deploy", &["mcp:read", "mcp:write"])]),

@@ -56,7 +56,7 @@ pub(crate) async fn a_token_reaches_the_server_follows_vault_and_stands_nowhere_
 
     // No secret, no server; and it is said why.
     place.apply("tracker", spec(&place)).await?;
-    place.condition("tracker", "SecretsReady", "False", "SecretNotFound").await?;
+    place.condition("tracker", "SecretsReady", "False", "NotFound").await?;
 
     vault.put(PATH, json!({"token": value(1)})).await?;
     place.condition("tracker", "Ready", "True", "Ready").await?;

@@ -1,10 +1,12 @@
 //! The folders of a fetcher's stores, how one is opened, and how tests read what it gives.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cardea_contract::secrets::{Location, Store as Settings, StoreKind, VaultEngine, VaultLogin};
-use cardea_secrets::{Reading, Store, StoreError};
+use cardea_secrets::{Lease, Reading, Store, StoreError, Version};
+use futures::future::BoxFuture;
 use tempfile::TempDir;
 
 /// Name of the only store.
@@ -12,13 +14,33 @@ pub(crate) const NAME: &str = "corp";
 
 /// The folder of the stores.
 pub(crate) struct Bed {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+}
+
+/// A store, and the folder with the identity that it asks with.
+struct Identified {
+    store: Box<dyn Store>,
+    _folder: Arc<TempDir>,
+}
+
+impl Store for Identified {
+    fn version<'a>(&'a self, at: &'a Location) -> BoxFuture<'a, Result<Option<Version>, StoreError>> {
+        self.store.version(at)
+    }
+
+    fn read<'a>(&'a self, at: &'a Location) -> BoxFuture<'a, Result<Reading, StoreError>> {
+        self.store.read(at)
+    }
+
+    fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Lease, StoreError>> {
+        self.store.renew(lease)
+    }
 }
 
 impl Bed {
     /// With this identity.
     pub(crate) fn new(token: &str) -> Self {
-        let bed = Self { folder: tempfile::tempdir().unwrap() };
+        let bed = Self { folder: Arc::new(tempfile::tempdir().unwrap()) };
         std::fs::create_dir(bed.folder.path().join(NAME)).unwrap();
         bed.write("token", token);
         bed
@@ -38,7 +60,8 @@ impl Bed {
     }
 
     pub(crate) async fn open(&self, settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
-        cardea_secrets::open(NAME, settings, self.folder.path()).await
+        let store = cardea_secrets::open(NAME, settings, self.folder.path()).await?;
+        Ok(Box::new(Identified { store, _folder: self.folder.clone() }))
     }
 }
 
