@@ -197,6 +197,12 @@ fn what_cannot_run_here_is_said_with_the_remedy() {
     let upstream = ["--upstream", "http://127.0.0.1:1/mcp"];
     let issuer = "  auth: {issuers: [{name: login, url: 'https://login.example', caRef: {name: login-ca}}]}\n";
     let secret = "  secrets: [{name: key, from: {kubernetesSecret: {name: api}}, keys: [{key: k, env: K}]}]\n";
+    let entry =
+        "{name: forge, from: {vault: {mount: m, path: p}}, storeRef: {name: v}, keys: [{key: token, env: TOKEN}]}";
+    let stored = format!("  workload: {{command: [/server]}}\n  secrets: [{entry}]\n");
+    let values = tempfile::tempdir().unwrap();
+    std::fs::write(values.path().join("token"), "from-a-folder").unwrap();
+    let given = format!("forge={}", values.path().display());
     for (further, arguments, expected) in [
         (CERTIFICATES, &[][..], "append `-- COMMAND ARGS...`"),
         (CERTIFICATES, &["--upstream", "http://10.1.2.3/mcp"], "must be on 127.0.0.1"),
@@ -213,6 +219,12 @@ fn what_cannot_run_here_is_said_with_the_remedy() {
         ),
         (issuer, &["--config-map", "login-ca=/no/such/folder", "--", "true"], "is not a folder"),
         (secret, &["--", "true"], "--secret api=FOLDER"),
+        (
+            &stored,
+            &["--", "true"],
+            "fetched from its store by a cluster's pods alone: give its values with --secret forge=FOLDER",
+        ),
+        (&stored, &["--secret", &given, "--", "sh", "-c", "echo got $TOKEN; exit 3"], "got from-a-folder"),
         ("  auth: {staticTokens: {secretRef: {name: known}}}\n", &upstream, "--secret known=FOLDER"),
         ("  tls: {clientAuth: Never}\n", &upstream, "spec.tls.clientAuth: \"Never\" is none of"),
     ] {

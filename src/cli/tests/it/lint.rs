@@ -274,3 +274,27 @@ fn rules_are_compared_with_the_tools_that_a_server_lists() {
     assert!(!flags("other=tools.json").says.contains("is no tool"));
     assert_eq!(lint(&files, &["--tools", "server.yaml"]).code, Some(2));
 }
+
+#[test]
+fn a_secret_is_compared_with_the_store_that_it_names() {
+    let entry =
+        "{name: forge, from: {vault: {mount: secret, path: a}}, storeRef: {name: keep}, keys: [{key: k, file: f}]}";
+    let server = format!("{SERVER}  secrets: [{entry}]\n");
+    let store = |member: &str| {
+        format!("apiVersion: cardea.dev/v1alpha1\nkind: McpSecretStore\nmetadata: {{name: keep}}\nspec:\n{member}\n")
+    };
+    let with = |store: &str| lint(&[("policy.yaml", POLICY), ("server.yaml", &server), ("store.yaml", store)], &[]);
+    let vault = "  vault: {address: \"https://vault.example\", jwt: {role: web}}";
+    assert_eq!(with(&store(vault)).says, "");
+    let said = of_server(&server);
+    assert!(
+        said.contains("server.yaml:17:3: warning: spec.secrets: names an McpSecretStore that is not among"),
+        "{said}"
+    );
+    let connect = "  onePasswordConnect: {url: \"https://connect.example\", tokenSecretRef: {name: a, key: b}}";
+    let said = with(&store(connect)).says;
+    assert!(said.contains("server.yaml:17:3: error: spec.secrets: \"forge\" is not of the kind"), "{said}");
+    let plain = "  insecureHttp: true\n  vault: {address: \"http://vault.example\", jwt: {role: web}}";
+    let said = with(&store(plain)).says;
+    assert!(said.contains("store.yaml:5:3: warning: spec.insecureHttp: over http://"), "{said}");
+}
