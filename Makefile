@@ -83,6 +83,7 @@ check: deny ## Format, lints, licences, shell and Go
 	cargo fmt --check --manifest-path tests/bench/policy/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked -p cardea-proxy -p cardea-tests --features cardea-proxy/otel,cardea-tests/otel --all-targets -- --deny warnings
+	cargo clippy --locked -p cardea-agent -p cardea-secrets --features cardea-agent/aws,cardea-agent/azure,cardea-agent/gcp --all-targets -- --deny warnings
 	go vet -C tests/cluster ./...
 	test -z "$$(gofmt -l tests/cluster)"
 

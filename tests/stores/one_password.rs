@@ -77,7 +77,7 @@ async fn what_is_not_there_is_named() {
         ("production", "GitHub \"API\"", "vault \"production\""),
         ("Production", "Nothing", "item \"Nothing\" of vault \"Production\""),
         ("Production", TWIN, TWIN),
-        ("vaultcccccccccccccccccccccc", API, API),
+        ("vaultcccccccccccccccccccccc", API, "vaultcccccccccccccccccccccc"),
     ] {
         let error = trouble(store.read(&item(vault, title)).await);
         assert_eq!(error.kind, TroubleKind::NotFound, "{error}");

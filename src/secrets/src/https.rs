@@ -165,6 +165,11 @@ fn why(error: &reqwest::Error) -> NoAnswer {
     }
     // A connection that takes too long cannot be made; an answer that does is late.
     if error.is_connect() {
+        let said = cause::<io::Error>(error).filter(|said| said.raw_os_error().is_none());
+        if said.is_some() && !error.is_timeout() {
+            // Not the system's word: the connection stood, and what came over it was no handshake.
+            return NoAnswer::Tls(Because(Some("it does not answer with TLS".into())));
+        }
         let late = error.is_timeout().then(|| format!("no connection within {} s", CONNECT.as_secs()));
         return NoAnswer::Connect(Because(late.or_else(|| system(error))));
     }

@@ -127,7 +127,7 @@ pub(super) fn help_with_secrets(status: StatusCode) -> Option<&'static str> {
 pub(super) fn help_with_logins(status: StatusCode) -> Option<&'static str> {
     match status.as_u16() {
         400 | 403 => Some(
-            "check the role, and that it is bound to the pod's ServiceAccount, its namespace and the token's audience",
+            "check loginMount and the role, and that the role is bound to the pod's ServiceAccount, its namespace and the token's audience",
         ),
         404 => Some("no such login is mounted: check loginMount and the namespace"),
         503 => SEALED,
