@@ -102,6 +102,9 @@ fn authority(url: &str) -> Option<(String, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use cardea_contract::SecretsConfig;
+    use cardea_contract::secrets::{Store, StoreKind};
+
     use super::*;
 
     #[test]
@@ -119,5 +122,28 @@ mod tests {
         let outside = to("https://idp.login.svc.example.com");
         assert_eq!(outside["ports"][0]["port"], 443);
         assert!(outside["to"][0]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
+    }
+
+    #[test]
+    fn stores_open_each_way_once() {
+        let to = |kinds: &[StoreKind]| {
+            let store = |kind: &StoreKind| Store { kind: kind.clone(), ca_bundle: false };
+            let stores = kinds.iter().map(|kind| (kind.name().to_owned(), store(kind))).collect();
+            let config = SecretsConfig { stores, secrets: vec![], same_user: false };
+            to_stores(&Fetched { config, stores: Default::default(), rolls: Default::default() }, "cluster.local")
+        };
+        let azure = StoreKind::AzureKeyVault {
+            vault_url: "https://a.vault.azure.net".into(),
+            tenant_id: "t".into(),
+            client_id: "c".into(),
+            authority_host: None,
+        };
+        let aws = StoreKind::AwsSecretsManager { region: "eu-west-1".into(), role_arn: "r".into(), endpoint: None };
+        let ways = to(&[azure, aws]);
+        assert_eq!((ways.len(), &ways[0]["ports"][0]["port"]), (1, &json!(443)));
+        let connect = |url: &str| [StoreKind::OnePasswordConnect { url: url.into() }];
+        assert_eq!(to(&connect("http://192.0.2.7"))[0]["ports"][0]["port"], 80);
+        let inside = &to(&connect("http://connect.tools.svc:8080"))[0]["to"][0]["namespaceSelector"]["matchLabels"];
+        assert_eq!(inside["kubernetes.io/metadata.name"], "tools");
     }
 }

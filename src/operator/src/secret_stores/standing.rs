@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn of_the_pods_of_a_server_the_longest_trouble_and_the_last_answer_count() {
+        let reports = [
+            report(Some(600), Some(("Unavailable", 300))),
+            report(Some(900), None),
+            report(None, Some(("Refused", 60))),
+            report(Some(300), Some(("NotFound", 200))),
+        ];
+        let seen = told(reports.iter())["vault"].clone();
+        assert_eq!((seen.reached_at, seen.trouble.map(|trouble| trouble.since)), (Some(900), Some(60)));
+    }
+
+    #[test]
     fn authorities_that_are_not_there_are_named() {
         let mut store = store();
         store.spec.ca_bundle_ref = serde_json::from_value(json!({"name": "corp-ca"})).unwrap();

@@ -113,6 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_an_opening_and_one_in_the_clear_is_another() {
+        let of_store = |url: &str| {
+            let store = json!({"kind": {"onePasswordConnect": {"url": url}}});
+            let config = json!({"stores": {"connect": store}, "secrets": []});
+            let config = serde_json::from_value(config).unwrap();
+            let fetched = Fetched { config, stores: BTreeMap::new(), rolls: Default::default() };
+            let spec = serde_json::from_value(json!({"source": {}})).unwrap();
+            of(&spec, &contract::Authentication::default(), Some(&fetched), &[])
+        };
+        assert_eq!(of_store("https://connect.example"), ["EgressToStores"]);
+        assert_eq!(of_store("http://connect.tools.svc:8080"), ["EgressToStores", "InsecureStore"]);
+    }
+
+    #[test]
     fn all_is_all_however_it_is_spelled() {
         let rule = |list: &str, glob: &str, effect: &str| {
             let principals = [json!({"anyAuthenticated": true})];
