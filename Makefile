@@ -18,7 +18,7 @@ MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-stores test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation clean launcher packages keycloak-packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-stores test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation bench-secrets clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -120,6 +120,10 @@ bench-proxy: $(ENVOY) $(MCP_PROXY) ## Figures of the proxy beside its rivals, in
 
 bench-policy: ## Figures of a decision beside other engines
 	CARGO_TARGET_DIR=$(CACHE)/bench-policy cargo run --quiet --locked --release --manifest-path tests/bench/policy/Cargo.toml
+
+bench-secrets: launcher ## Figures of ten thousand secrets of a real Vault that are kept up to date
+	cargo build --locked --profile quick -p cardea-tests --bin bench-secrets
+	CARDEA_VAULT=$$($(CLUSTER) build --part vault)/vault $(CARGO_TARGET_DIR)/quick/bench-secrets $(ARGS)
 
 bench-propagation: launcher packages programs ## Time until a change of rules is in force, on a node of its own
 	cargo test --locked -p cardea-tests --test node --no-run
