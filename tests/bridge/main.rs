@@ -6,6 +6,7 @@
 
 mod support;
 
+mod agent;
 mod children;
 mod crashes;
 mod eras;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::caller::{Answer, Caller, Stream, call, initialize, later, text};
+pub(crate) use self::caller::{Caller, Stream, call, initialize, later, text};
 
 /// The longest that anything may take here.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
