@@ -29,6 +29,10 @@ use super::sessions::Sessions;
 const MAX_CONNECTIONS: usize = 8192;
 /// Longest head of a request.
 const MAX_HEAD: usize = 64 << 10;
+/// What answers may take to be sent when everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two glances at whether calls have ended.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Between two looks at what is idle.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -87,9 +91,16 @@ pub(crate) async fn run(setup: Setup, children: Children, stop: CancellationToke
     let (tell, rotations) = mpsc::channel(1);
     tokio::spawn(beside.clone().run_until_cancelled_owned(rotation::watch(environment, setup.poll, tell)));
     tokio::spawn(beside.run_until_cancelled_owned(follow(endpoint.clone(), rotations)));
-    accept(&listener, &endpoint, &stop, setup.patience.drain).await;
-    endpoint.sessions.end().await;
+    let connections = GracefulShutdown::new();
+    tokio::select! {
+        () = accept(&listener, &endpoint, &connections) => {}
+        () = drained(&endpoint, &stop, setup.patience.drain) => {}
+    }
     let _ = std::fs::remove_file(&setup.socket);
+    drop(listener);
+    // With the sessions their streams end, so connections can.
+    endpoint.sessions.end().await;
+    let _ = tokio::time::timeout(LAST_WORDS, connections.shutdown()).await;
     Ok(())
 }
 
@@ -105,17 +116,13 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: &UnixListener, endpoint: &Arc<Endpoint>, stop: &CancellationToken, drain: Duration) {
+/// Runs for ever.
+async fn accept(listener: &UnixListener, endpoint: &Arc<Endpoint>, connections: &GracefulShutdown) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
     let mut http1 = hyper::server::conn::http1::Builder::new();
     http1.max_buf_size(MAX_HEAD);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, _)) => {
                 let Ok(place) = places.clone().try_acquire_owned() else {
                     tracing::warn!("there are too many connections");
@@ -126,8 +133,7 @@ async fn accept(listener: &UnixListener, endpoint: &Arc<Endpoint>, stop: &Cancel
                     let endpoint = endpoint.clone();
                     async move { Ok::<_, Infallible>(endpoint.serve(request).await) }
                 });
-                let connection = http1.serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watch(connection);
+                let connection = connections.watch(http1.serve_connection(TokioIo::new(stream), service));
                 tokio::spawn(async move {
                     let _ = connection.await;
                     drop(place);
@@ -139,7 +145,19 @@ async fn accept(listener: &UnixListener, endpoint: &Arc<Endpoint>, stop: &Cancel
             }
         }
     }
-    let _ = tokio::time::timeout(drain, graceful.shutdown()).await;
+}
+
+/// Waits until it is to end and nobody waits for an answer any more, for a time. Sessions that there are may go on
+/// meanwhile.
+async fn drained(endpoint: &Endpoint, stop: &CancellationToken, longest: Duration) {
+    stop.cancelled().await;
+    tracing::info!("no new sessions; calls in flight may end");
+    let calls = async {
+        while endpoint.sessions.is_busy() {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    let _ = tokio::time::timeout(longest, calls).await;
 }
 
 async fn look(endpoint: Arc<Endpoint>) {

@@ -288,3 +288,6 @@ pub(crate) fn cancellation(number: u64) -> Vec<u8> {
     let params = format!(r#"{{"requestId":{number},"reason":"the caller is gone"}}"#);
     message::notification("notifications/cancelled", Some(&params))
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,6 +222,12 @@ impl Sessions {
         table.shared.retain(|_, keeper| !keeper.is_over());
     }
 
+    /// Whether anybody waits for an answer.
+    pub(crate) fn is_busy(&self) -> bool {
+        let now = Instant::now();
+        self.keepers().iter().any(|keeper| keeper.idle(now).is_none())
+    }
+
     /// Ends what nobody has asked for too long, open streams or not.
     pub(crate) fn look(&self) {
         let (now, limit) = (Instant::now(), Duration::from_secs(self.config.idle_seconds.into()));
