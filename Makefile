@@ -18,7 +18,7 @@ MCP_PROXY := $(CACHE)/tools/mcp-proxy-$(MCP_PROXY_VERSION)/bin/mcp-proxy
 NODE_PACKAGES := containerd runc containernetworking-plugins clang-19 iproute2 nftables
 KEYCLOAK_PACKAGES := openjdk-17-jre-headless maven unzip
 
-.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-stores test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation bench-secrets clean launcher packages keycloak-packages programs deny
+.PHONY: help demo test fuzz test-fuzz test-units test-control-plane test-logins test-stores test-stdio test-keycloak test-node test-cluster conformance check update images bench bench-proxy bench-policy bench-propagation bench-secrets clean launcher packages keycloak-packages programs deny
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -26,7 +26,7 @@ help: ## What there is
 demo: launcher packages ## The main job on a cluster of its own (or on that of KUBECONFIG)
 	tests/demo/run
 
-test: launcher packages test-units test-fuzz conformance test-logins test-stores test-control-plane test-node test-cluster ## Every test that this machine can run
+test: launcher packages test-units test-fuzz conformance test-logins test-stores test-stdio test-control-plane test-node test-cluster ## Every test that this machine can run
 	@echo "all tests that can run here have passed"
 
 test-units: ## Tests without a cluster
@@ -53,6 +53,10 @@ test-stores: launcher ## Stores of secrets: a real Vault, and servers that answe
 	vault=$$($(CLUSTER) build --part vault); env $$(tests/fixtures/stores/connect/fetch) CARDEA_VAULT=$$vault/vault \
 	  cargo test --locked --offline -p cardea-tests --test stores
 
+test-stdio: ## Stdio servers of others through the bridge
+	cargo test --locked -p cardea-tests --test stdio_servers --no-run
+	env $$(tests/fixtures/stdio-servers/fetch) cargo test --locked --offline -p cardea-tests --test stdio_servers
+
 test-keycloak: keycloak-packages ## The same logins at Keycloak, which needs Java: no part of `test`
 	cargo test --locked -p cardea-tests --test logins --no-run
 	env $$(tests/fixtures/logins/fetch keycloak) cargo test --locked --offline -p cardea-tests --test logins -- keycloak::
@@ -67,7 +71,7 @@ test-node: launcher packages programs
 	cargo test --locked -p cardea-tests --test node --no-run
 	@if reason=$$($(CLUSTER) check --tier node 2>&1); then \
 	  $(CLUSTER) build --tier node; \
-	  deploy/images/build; tests/fixtures/build-images; tests/fixtures/vault-image; \
+	  deploy/images/build; tests/fixtures/build-images; \
 	  $(CLUSTER) run --tier node -- env CARDEA_BIN_DIR=$(BIN) cargo test --locked --offline -p cardea-tests --test node; \
 	else \
 	  echo "$$reason"; cargo test --locked --offline -p cardea-tests --test node; \
@@ -128,7 +132,7 @@ bench-secrets: launcher ## Figures of ten thousand secrets of a real Vault that 
 bench-propagation: launcher packages programs ## Time until a change of rules is in force, on a node of its own
 	cargo test --locked -p cardea-tests --test node --no-run
 	$(CLUSTER) build --tier node
-	deploy/images/build; tests/fixtures/build-images; tests/fixtures/vault-image
+	deploy/images/build; tests/fixtures/build-images
 	$(CLUSTER) run --tier node -- env CARDEA_BIN_DIR=$(BIN) CARDEA_BENCH=1 cargo test --locked --offline -p cardea-tests --test node -- --nocapture
 
 clean: ## Remove what was built, downloads included

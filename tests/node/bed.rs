@@ -24,7 +24,7 @@ pub(crate) const SYSTEM: &str = "cardea-system";
 /// Where the demo has its servers.
 pub(crate) const DEMO: &str = "demo";
 /// Namespaces of the trials that make servers.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 11] = [
     "secrets",
     "images",
     "crashes",
@@ -36,7 +36,6 @@ const PLACES: [&str; 12] = [
     "ingress",
     "identities",
     "restart",
-    "stores",
 ];
 /// Namespaces of pods that are no servers: one that a server may declare, and one that none does.
 pub(crate) const PEERS: [&str; 2] = ["declared", "undeclared"];

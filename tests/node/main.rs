@@ -7,7 +7,6 @@ mod agent;
 mod bed;
 mod demo;
 mod identities;
-mod leaks;
 mod network;
 mod operator;
 mod pod;
@@ -16,9 +15,7 @@ mod propagation;
 mod reload;
 mod rollout;
 mod secrets;
-mod stdio;
 mod tools;
-mod vault;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,7 +44,6 @@ fn main() -> ExitCode {
     let trials = trials![
         demo::the_demo_passes,
         secrets::they_reach_the_server_alone_and_follow_their_source,
-        stdio::a_token_reaches_the_server_follows_vault_and_stands_nowhere_else,
         rollout::an_image_that_cannot_be_pulled_is_named_while_the_old_pod_serves,
         rollout::a_crashing_server_is_named,
         reload::rules_change_in_the_running_proxy,

@@ -64,11 +64,13 @@ impl Audited {
 
 impl Vault {
     pub(crate) async fn start(program: &Path) -> anyhow::Result<Self> {
-        let mut process = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("Vault")?;
+        let mut process =
+            Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("Vault")?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().context("stdout")?).read_line(&mut line)?;
         let ready: Value = serde_json::from_str(&line).context("Vault has not started")?;
-        let told = |member: &str| Ok::<_, anyhow::Error>(ready.get(member).and_then(Value::as_str).context("ready")?.into());
+        let told =
+            |member: &str| Ok::<_, anyhow::Error>(ready.get(member).and_then(Value::as_str).context("ready")?.into());
         let vault = Self {
             input: process.stdin.take(),
             process,

@@ -39,7 +39,8 @@ fn methods_by_era() {
         ("Tools/List", Ok(Action::Method("Tools/List")), Ok(Action::Method("Tools/List"))),
         ("Tools/Call", Ok(Action::Unknown("Tools/Call")), Ok(Action::Unknown("Tools/Call"))),
         ("tools/call ", Ok(Action::Unknown("tools/call ")), Err(-32020)),
-        ("tasks/get", Ok(Action::Method("tasks/get")), Ok(Action::Method("tasks/get"))),
+        ("tasks/get", Ok(Action::Method("tasks/get")), Err(-32020)),
+        ("tasks/list", Ok(Action::Method("tasks/list")), Ok(Action::Method("tasks/list"))),
     ] {
         let asked = |pairs: &[(&'static str, &str)], params: &str| {
             let message = message(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#));
