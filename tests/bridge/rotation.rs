@@ -19,7 +19,8 @@ async fn twenty_rotations_under_calls_fail_none() {
         let sessions = [bridge.session().await, bridge.session().await];
         let over = Arc::new(AtomicBool::new(false));
         let mut calling = tokio::task::JoinSet::new();
-        for session in sessions.iter().chain(&[bridge.caller().modern("alice")]).cloned() {
+        let alice = bridge.caller().modern("alice");
+        for session in sessions.iter().chain(std::iter::once(&alice)).cloned() {
             let over = over.clone();
             calling.spawn(async move {
                 let mut values = Vec::new();

@@ -42,6 +42,7 @@ pub(crate) fn initialize(version: &str) -> Value {
 }
 
 /// A call of a tool.
+#[expect(clippy::needless_pass_by_value, reason = "they are written where the call is")]
 pub(crate) fn call(id: impl Into<Value>, name: &str, arguments: Value) -> Value {
     let id: Value = id.into();
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
