@@ -20,7 +20,7 @@ async fn twenty_rotations_under_calls_fail_none() {
         let over = Arc::new(AtomicBool::new(false));
         let mut calling = tokio::task::JoinSet::new();
         let alice = bridge.caller().modern("alice");
-        for session in sessions.iter().chain(std::iter::once(&alice)).cloned() {
+        for session in [sessions[0].clone(), sessions[1].clone(), alice.clone()] {
             let over = over.clone();
             calling.spawn(async move {
                 let mut values = Vec::new();
